@@ -1,0 +1,5 @@
+//! Layerwise origin-target synthesis (LOTS).
+
+mod image;
+
+pub use image::Image;
