@@ -1,0 +1,297 @@
+//! Many cotangents back to the input.
+
+use super::forward::{KeptBlock, Passed, gather, spread};
+use super::{Layout, Segment, ancestors, segments, winner_pairs};
+use crate::graph::Graph;
+use crate::network::{Cotangent, LayerId};
+use crate::ops::{Kept, Operator, Run};
+use crate::parallel::map;
+use crate::scratch::Buffer;
+
+/// A plan that sends cotangents from one layer back to the input.
+pub(crate) struct Sweep<'g> {
+    graph: &'g Graph,
+    layer: usize,
+    segments: Vec<Segment<'g>>,
+    /// By node: the max pooling whose winners a convolution takes.
+    pairs: Vec<Option<usize>>,
+    /// Values whose cotangent crosses from one segment to another.
+    crossing: Vec<bool>,
+}
+
+/// Where the image behind a lane of a block of rows was traced.
+#[derive(Clone, Copy)]
+struct Source<'t> {
+    block: &'t Passed,
+    group: usize,
+    lane: usize,
+}
+
+impl<'g> Sweep<'g> {
+    /// A plan for cotangents at `layer`.
+    pub(crate) fn new(graph: &'g Graph, layer: LayerId) -> Self {
+        let (nodes, values) = (graph.nodes(), graph.values());
+        let needed = ancestors(graph, &[layer.0]);
+        let root = values[nodes[layer.0].output].root;
+        let segments = segments(nodes, |i| needed[i]);
+        let mut pairs = winner_pairs(graph);
+        for (conv, pair) in pairs.iter_mut().enumerate() {
+            // Cotangents that start at the convolution itself are dense.
+            if nodes[conv].output == root || pair.is_some_and(|p| !needed[p]) {
+                *pair = None;
+            }
+        }
+        let mut home = vec![usize::MAX; values.len()];
+        let mut crossing = vec![false; values.len()];
+        for (s, segment) in segments.iter().enumerate() {
+            let mut visit = |i: usize, joint: bool| {
+                home[nodes[i].output] = s;
+                crossing[nodes[i].output] |= joint;
+                for root in nodes[i].inputs.iter().map(|&v| values[v].root) {
+                    crossing[root] |= joint || home[root] != s;
+                }
+            };
+            match segment {
+                Segment::Joint(i, _) => visit(*i, true),
+                Segment::Local(ops) => ops.iter().for_each(|(i, _)| visit(*i, false)),
+            }
+        }
+        crossing[root] = true;
+        Self { graph, layer: root, segments, pairs, crossing }
+    }
+
+    /// Sends one block of rows back; the result is [row][element].
+    pub(crate) fn run(
+        &self,
+        passed: &[Passed],
+        block_size: usize,
+        rows: &[Cotangent<'_>],
+        layout: Layout,
+        parallel: bool,
+    ) -> Vec<f32> {
+        let values = self.graph.values();
+        let run = Run { isa: self.graph.isa(), parallel, lanes: layout.lanes };
+        let lanes = layout.lanes;
+        let sources: Vec<Source<'_>> = (0..lanes * layout.groups)
+            .map(|at| {
+                let image = rows[at.min(rows.len() - 1)].image;
+                let block = &passed[image / block_size];
+                let within = image % block_size;
+                Source {
+                    block,
+                    group: within / block.layout.lanes,
+                    lane: within % block.layout.lanes,
+                }
+            })
+            .collect();
+        let mut gradients: Vec<Option<Buffer>> = Vec::new();
+        gradients.resize_with(values.len(), || None);
+        let elements = values[self.layer].elements();
+        let mut start = Buffer::zeroed(elements * lanes * layout.groups);
+        for (at, row) in rows.iter().enumerate() {
+            let group = &mut start[at / lanes * elements * lanes..][..elements * lanes];
+            spread(run.isa, row.values, group, at % lanes, lanes);
+        }
+        gradients[self.layer] = Some(start);
+        for segment in self.segments.iter().rev() {
+            match segment {
+                Segment::Joint(i, op) => self.joint(*i, *op, run, layout, &mut gradients),
+                Segment::Local(ops) => self.local(ops, run, layout, &sources, &mut gradients),
+            }
+        }
+        let elements = values[0].elements();
+        let mut out = vec![0.0; rows.len() * elements];
+        if let Some(input) = &gradients[0] {
+            for (at, row) in out.chunks_exact_mut(elements).enumerate() {
+                let group = &input[at / lanes * elements * lanes..][..elements * lanes];
+                gather(run.isa, group, at % lanes, lanes, row);
+            }
+        }
+        out
+    }
+
+    fn joint(
+        &self,
+        i: usize,
+        op: &dyn Operator,
+        run: Run,
+        layout: Layout,
+        gradients: &mut [Option<Buffer>],
+    ) {
+        let (node, values) = (&self.graph.nodes()[i], self.graph.values());
+        let Some(g) = gradients[node.output].take() else { return };
+        let root = values[node.inputs[0]].root;
+        let mut dx = Buffer::dirty(values[root].elements() * layout.lanes * layout.groups);
+        op.vjp(run, 0, Kept::default(), &g, &mut dx);
+        match &mut gradients[root] {
+            Some(sum) => sum.iter_mut().zip(dx.iter()).for_each(|(s, x)| *s += x),
+            none => *none = Some(dx),
+        }
+    }
+
+    /// One segment backward, group by group.
+    fn local(
+        &self,
+        ops: &[(usize, &dyn Operator)],
+        run: Run,
+        layout: Layout,
+        sources: &[Source<'_>],
+        gradients: &mut [Option<Buffer>],
+    ) {
+        let (nodes, values, lanes) = (self.graph.nodes(), self.graph.values(), layout.lanes);
+        let mut roots: Vec<usize> = ops
+            .iter()
+            .flat_map(|(i, _)| {
+                nodes[*i].inputs.iter().map(|&v| values[v].root).chain([nodes[*i].output])
+            })
+            .filter(|&root| self.crossing[root])
+            .collect();
+        roots.sort_unstable();
+        roots.dedup();
+        // Crossing cotangents that later segments already added to, and fresh ones.
+        let mut open: Vec<(usize, Buffer, bool)> = roots
+            .into_iter()
+            .map(|root| match gradients[root].take() {
+                Some(buffer) => (root, buffer, true),
+                None => {
+                    (root, Buffer::dirty(values[root].elements() * lanes * layout.groups), false)
+                }
+            })
+            .collect();
+        let mut groups: Vec<Vec<Slot<'_>>> = (0..layout.groups).map(|_| Vec::new()).collect();
+        for (root, buffer, filled) in &mut open {
+            let size = values[*root].elements() * lanes;
+            for (group, part) in groups.iter_mut().zip(buffer.chunks_exact_mut(size)) {
+                group.push(Slot { root: *root, memory: Memory::Part(part), filled: *filled });
+            }
+        }
+        let split = run.parallel && layout.groups > 1;
+        let run = Run { parallel: run.parallel && !split, ..run };
+        let work: Vec<(usize, Vec<Slot<'_>>)> = groups.into_iter().enumerate().collect();
+        let filled = map(split, work, |(group, mut slots)| {
+            let sources = &sources[group * lanes..][..lanes];
+            for &(i, op) in ops.iter().rev() {
+                self.node(i, op, run, sources, &mut slots);
+            }
+            slots.into_iter().filter(|s| s.filled).map(|s| s.root).collect::<Vec<_>>()
+        });
+        for (root, buffer, _) in open {
+            let consumed = ops.iter().any(|(i, _)| nodes[*i].output == root);
+            if !consumed && filled.first().is_some_and(|f| f.contains(&root)) {
+                gradients[root] = Some(buffer);
+            }
+        }
+    }
+
+    /// One node backward for one group: takes the cotangent at its output, adds to those at its inputs.
+    fn node(
+        &self,
+        i: usize,
+        op: &dyn Operator,
+        run: Run,
+        sources: &[Source<'_>],
+        slots: &mut Vec<Slot<'_>>,
+    ) {
+        let (nodes, values) = (self.graph.nodes(), self.graph.values());
+        let node = &nodes[i];
+        // A max pooling whose convolution takes the winners passes its cotangent on as it is.
+        if self.pairs.contains(&Some(i)) {
+            return;
+        }
+        let pool = self.pairs[i];
+        let output = pool.map_or(node.output, |p| nodes[p].output);
+        let Some(at) = slots.iter().position(|s| s.root == output && s.filled) else { return };
+        let g = slots.swap_remove(at);
+        let mut kept_memory = KeptBlock::default();
+        let kept = kept_of(pool.unwrap_or(i), sources, run.lanes, &mut kept_memory);
+        for (number, &v) in node.inputs.iter().enumerate() {
+            let root = values[v].root;
+            let size = values[root].elements() * run.lanes;
+            let at = slots.iter().position(|s| s.root == root).unwrap_or_else(|| {
+                slots.push(Slot { root, memory: Memory::Own(Buffer::dirty(size)), filled: false });
+                slots.len() - 1
+            });
+            let slot = &mut slots[at];
+            let vjp = |dx: &mut [f32]| match pool.and_then(|p| self.max_pool(p)).zip(op.as_conv()) {
+                Some((pool, conv)) => conv.vjp_winners(run, pool, kept.bytes, g.memory.get(), dx),
+                None => op.vjp(run, number, kept, g.memory.get(), dx),
+            };
+            if slot.filled {
+                let mut more = Buffer::dirty(size);
+                vjp(&mut more);
+                slot.memory.get_mut().iter_mut().zip(more.iter()).for_each(|(s, x)| *s += x);
+            } else {
+                vjp(slot.memory.get_mut());
+                slot.filled = true;
+            }
+        }
+    }
+
+    fn max_pool(&self, node: usize) -> Option<&crate::ops::pool::MaxPool> {
+        match &self.graph.nodes()[node].action {
+            crate::graph::Action::Run(op) => op.as_max_pool(),
+            crate::graph::Action::View => None,
+        }
+    }
+}
+
+/// The cotangent at one value of one group.
+struct Slot<'a> {
+    root: usize,
+    memory: Memory<'a>,
+    filled: bool,
+}
+
+enum Memory<'a> {
+    Part(&'a mut [f32]),
+    Own(Buffer),
+}
+
+impl Memory<'_> {
+    fn get(&self) -> &[f32] {
+        match self {
+            Self::Part(part) => part,
+            Self::Own(own) => own,
+        }
+    }
+
+    fn get_mut(&mut self) -> &mut [f32] {
+        match self {
+            Self::Part(part) => part,
+            Self::Own(own) => own,
+        }
+    }
+}
+
+/// What node `i` kept of the images behind the lanes: as it lies when they are one traced group, else gathered.
+fn kept_of<'k>(
+    i: usize,
+    sources: &[Source<'k>],
+    lanes: usize,
+    memory: &'k mut KeptBlock,
+) -> Kept<'k> {
+    let first = sources[0];
+    let traced = &first.block.kept[i];
+    let same = first.block.layout.lanes == lanes
+        && sources.iter().enumerate().all(|(lane, s)| {
+            std::ptr::eq(s.block, first.block)
+                && s.group == first.group
+                && s.lane == lane.min(first.block.layout.images - 1 - first.group * lanes)
+        });
+    if same {
+        return traced.group(first.group, lanes);
+    }
+    memory.bytes.resize(traced.keeps.bytes * lanes, 0);
+    memory.floats.resize(traced.keeps.floats * lanes, 0.0);
+    for (lane, s) in sources.iter().enumerate() {
+        let from = s.block.layout.lanes;
+        let kept = s.block.kept[i].group(s.group, from);
+        for (to, row) in memory.bytes.chunks_exact_mut(lanes).zip(kept.bytes.chunks_exact(from)) {
+            to[lane] = row[s.lane];
+        }
+        for (to, row) in memory.floats.chunks_exact_mut(lanes).zip(kept.floats.chunks_exact(from)) {
+            to[lane] = row[s.lane];
+        }
+    }
+    Kept { bytes: &memory.bytes, floats: &memory.floats }
+}

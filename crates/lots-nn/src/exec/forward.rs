@@ -1,0 +1,276 @@
+//! One block forward.
+
+use super::{Layout, Segment, ancestors, segments};
+use crate::graph::Graph;
+use crate::kernels::versioned;
+use crate::network::LayerId;
+use crate::ops::{Keeper, Keeps, Kept, Operator, Run};
+use crate::parallel::map;
+use crate::scratch::Buffer;
+use ndarray::ArrayView4;
+
+/// A plan for the forward pass to some layers.
+pub(crate) struct Forward<'g> {
+    graph: &'g Graph,
+    segments: Vec<Segment<'g>>,
+    /// Values that live on after the segment that makes them.
+    lasting: Vec<bool>,
+    /// Root values that the caller wants.
+    pub(crate) wanted: Vec<usize>,
+    /// Keep what back-projection needs.
+    keep: bool,
+}
+
+/// What one node kept of a block, `[group][item][lane]`.
+#[derive(Debug, Default)]
+pub(crate) struct KeptBlock {
+    pub(crate) keeps: Keeps,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) floats: Vec<f32>,
+}
+
+impl KeptBlock {
+    fn new(keeps: Keeps, layout: Layout) -> Self {
+        let n = layout.lanes * layout.groups;
+        Self { keeps, bytes: vec![0; keeps.bytes * n], floats: vec![0.0; keeps.floats * n] }
+    }
+
+    /// What was kept of one group.
+    pub(crate) fn group(&self, group: usize, lanes: usize) -> Kept<'_> {
+        let (bytes, floats) = (self.keeps.bytes * lanes, self.keeps.floats * lanes);
+        Kept {
+            bytes: &self.bytes[group * bytes..][..bytes],
+            floats: &self.floats[group * floats..][..floats],
+        }
+    }
+}
+
+/// A block that went forward.
+pub(crate) struct Passed {
+    pub(crate) layout: Layout,
+    /// By root value, `[group][element][lane]`: the wanted ones (and more).
+    pub(crate) values: Vec<Option<Buffer>>,
+    /// By node.
+    pub(crate) kept: Vec<KeptBlock>,
+}
+
+impl<'g> Forward<'g> {
+    /// A plan that ends at the deepest of `layers`; `all` keeps every value (for training).
+    pub(crate) fn new(graph: &'g Graph, layers: &[LayerId], keep: bool, all: bool) -> Self {
+        let (nodes, values) = (graph.nodes(), graph.values());
+        let last: Vec<usize> = layers.iter().map(|l| l.0).collect();
+        let needed = ancestors(graph, &last);
+        let segments = segments(nodes, |i| needed[i]);
+        let wanted: Vec<usize> = last.iter().map(|&i| values[nodes[i].output].root).collect();
+        let mut made_in = vec![usize::MAX; values.len()];
+        let mut lasting = vec![all; values.len()];
+        for (s, segment) in segments.iter().enumerate() {
+            let mut visit = |i: usize, joint: bool| {
+                made_in[nodes[i].output] = s;
+                lasting[nodes[i].output] |= joint;
+                for &v in &nodes[i].inputs {
+                    let root = values[v].root;
+                    lasting[root] |= made_in[root] != s;
+                }
+            };
+            match segment {
+                Segment::Joint(i, _) => visit(*i, true),
+                Segment::Local(ops) => ops.iter().for_each(|(i, _)| visit(*i, false)),
+            }
+        }
+        lasting[0] = true;
+        for &root in &wanted {
+            lasting[root] = true;
+        }
+        Self { graph, segments, lasting, wanted, keep }
+    }
+
+    /// Runs images `first..` of a block.
+    pub(crate) fn run(
+        &self,
+        images: &ArrayView4<'_, f32>,
+        first: usize,
+        layout: Layout,
+        parallel: bool,
+    ) -> Passed {
+        let (nodes, values) = (self.graph.nodes(), self.graph.values());
+        let run = Run { isa: self.graph.isa(), parallel, lanes: layout.lanes };
+        let mut passed = Passed { layout, values: Vec::new(), kept: Vec::new() };
+        passed.values.resize_with(values.len(), || None);
+        passed.kept.resize_with(nodes.len(), KeptBlock::default);
+        passed.values[0] = Some(lay_out(run, images, first, layout));
+        // When a value is read for the last time its memory serves others.
+        let mut last_use = vec![usize::MAX; values.len()];
+        for (s, segment) in self.segments.iter().enumerate() {
+            let mut visit =
+                |i: usize| nodes[i].inputs.iter().for_each(|&v| last_use[values[v].root] = s);
+            match segment {
+                Segment::Joint(i, _) => visit(*i),
+                Segment::Local(ops) => ops.iter().for_each(|(i, _)| visit(*i)),
+            }
+        }
+        let all = self.lasting.iter().all(|&l| l);
+        for (s, segment) in self.segments.iter().enumerate() {
+            match segment {
+                Segment::Joint(i, op) => {
+                    let root = values[nodes[*i].inputs[0]].root;
+                    let mut out = Buffer::dirty(
+                        values[nodes[*i].output].elements() * layout.lanes * layout.groups,
+                    );
+                    op.forward(
+                        run,
+                        &[passed.values[root].as_deref().unwrap_or(&[])],
+                        &mut out,
+                        None,
+                    );
+                    passed.values[nodes[*i].output] = Some(out);
+                }
+                Segment::Local(ops) => self.local(ops, run, &mut passed),
+            }
+            for (root, last) in last_use.iter().enumerate() {
+                if *last == s && !all && !self.wanted.contains(&root) {
+                    passed.values[root] = None;
+                }
+            }
+        }
+        passed
+    }
+
+    /// Runs one segment, group by group.
+    fn local(&self, ops: &[(usize, &dyn Operator)], run: Run, passed: &mut Passed) {
+        let (nodes, values, layout) = (self.graph.nodes(), self.graph.values(), passed.layout);
+        let lanes = layout.lanes;
+        let mut made: Vec<(usize, Buffer)> = Vec::new();
+        for &(i, op) in ops {
+            let v = nodes[i].output;
+            if self.lasting[v] {
+                made.push((v, Buffer::dirty(values[v].elements() * lanes * layout.groups)));
+            }
+            if self.keep {
+                passed.kept[i] = KeptBlock::new(op.keeps(), layout);
+            }
+        }
+        // Each group gets its own part of everything that lasts.
+        let mut groups: Vec<Group<'_>> =
+            (0..layout.groups).map(|at| Group { at, ..Group::default() }).collect();
+        for (v, buffer) in &mut made {
+            let size = values[*v].elements() * lanes;
+            for (group, part) in groups.iter_mut().zip(buffer.chunks_exact_mut(size)) {
+                group.lasting.push((*v, part));
+            }
+        }
+        for (i, kept) in passed.kept.iter_mut().enumerate() {
+            let (bytes, floats) = (kept.keeps.bytes * lanes, kept.keeps.floats * lanes);
+            if bytes + floats == 0 || !ops.iter().any(|(op, _)| *op == i) {
+                continue;
+            }
+            let mut byte_parts = kept.bytes.chunks_exact_mut(bytes.max(1));
+            let mut float_parts = kept.floats.chunks_exact_mut(floats.max(1));
+            for group in &mut groups {
+                let bytes = byte_parts.next().unwrap_or_default();
+                let floats = float_parts.next().unwrap_or_default();
+                group.keepers.push((i, Keeper { bytes, floats }));
+            }
+        }
+        let before = &passed.values;
+        let split = run.parallel && layout.groups > 1;
+        let run = Run { parallel: run.parallel && !split, ..run };
+        map(split, groups, |mut group| {
+            let mut scratch: Vec<(usize, Buffer)> = Vec::new();
+            for (n, &(i, op)) in ops.iter().enumerate() {
+                let node = &nodes[i];
+                // What no later operator of the segment reads is free.
+                scratch.retain(|(v, _)| {
+                    ops[n..].iter().any(|(j, _)| {
+                        nodes[*j].inputs.iter().any(|&input| values[input].root == *v)
+                    })
+                });
+                let size = values[node.output].elements() * lanes;
+                let keeper = group
+                    .keepers
+                    .iter()
+                    .position(|(k, _)| *k == i)
+                    .map(|k| group.keepers.swap_remove(k).1);
+                let place = group.lasting.iter().position(|(v, _)| *v == node.output);
+                let mut lasting = place.map(|p| group.lasting.swap_remove(p).1);
+                let mut own = if lasting.is_some() { None } else { Some(Buffer::dirty(size)) };
+                {
+                    let read = |v: usize| -> &[f32] {
+                        let root = values[v].root;
+                        if let Some((_, b)) = scratch.iter().find(|(s, _)| *s == root) {
+                            return b;
+                        }
+                        if let Some((_, b)) = group.done.iter().find(|(s, _)| *s == root) {
+                            return b;
+                        }
+                        let size = values[root].elements() * lanes;
+                        before[root].as_ref().map_or(&[], |b| &b[group.at * size..][..size])
+                    };
+                    let inputs: Vec<&[f32]> = node.inputs.iter().map(|&v| read(v)).collect();
+                    let out: &mut [f32] = match (&mut lasting, &mut own) {
+                        (Some(part), _) => part,
+                        (None, Some(own)) => own,
+                        (None, None) => &mut [],
+                    };
+                    op.forward(run, &inputs, out, keeper);
+                }
+                if let Some(part) = lasting {
+                    group.done.push((node.output, part));
+                }
+                if let Some(own) = own {
+                    scratch.push((node.output, own));
+                }
+            }
+        });
+        for (v, buffer) in made {
+            passed.values[v] = Some(buffer);
+        }
+    }
+}
+
+/// One group's share of a segment's outputs.
+#[derive(Default)]
+struct Group<'a> {
+    at: usize,
+    lasting: Vec<(usize, &'a mut [f32])>,
+    done: Vec<(usize, &'a mut [f32])>,
+    keepers: Vec<(usize, Keeper<'a>)>,
+}
+
+/// Images to `[group][element][lane]`; lanes behind the last image repeat it.
+fn lay_out(run: Run, images: &ArrayView4<'_, f32>, first: usize, layout: Layout) -> Buffer {
+    let elements: usize = images.shape()[1..].iter().product();
+    let mut out = Buffer::dirty(elements * layout.lanes * layout.groups);
+    for (g, group) in out.chunks_exact_mut(elements * layout.lanes).enumerate() {
+        for lane in 0..layout.lanes {
+            let at = first + (g * layout.lanes + lane).min(layout.images - 1);
+            let image = images.index_axis(ndarray::Axis(0), at);
+            if let Some(flat) = image.as_slice() {
+                spread(run.isa, flat, group, lane, layout.lanes);
+            } else {
+                for (e, &x) in image.iter().enumerate() {
+                    group[e * layout.lanes + lane] = x;
+                }
+            }
+        }
+    }
+    out
+}
+
+versioned! {
+    /// One image into its lane of a group.
+    pub(crate) fn spread(image: &[f32], group: &mut [f32], lane: usize, lanes: usize) {
+        for (x, row) in image.iter().zip(group.chunks_exact_mut(lanes)) {
+            row[lane] = *x;
+        }
+    }
+}
+
+versioned! {
+    /// One image out of its lane of a group.
+    pub(crate) fn gather(group: &[f32], lane: usize, lanes: usize, image: &mut [f32]) {
+        for (x, row) in image.iter_mut().zip(group.chunks_exact(lanes)) {
+            *x = row[lane];
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Runs a graph over blocks of images.
+//!
+//! A block goes through the network as a whole, inside one thread, so that its activations stay in the cache; blocks run
+//! in parallel. Where there are fewer blocks than threads, the work inside a block is split instead. Nodes are run in
+//! segments: between matrix products, which take all groups of a block at once, each group of sixteen images goes
+//! through all operators before the next group starts.
+
+mod backward;
+mod forward;
+mod trace;
+mod weights;
+
+pub(crate) use backward::Sweep;
+pub(crate) use weights::{ForwardAll, weight_gradients};
+
+use crate::graph::{Action, Graph, Node};
+use crate::kernels::LANES;
+use crate::ops::Operator;
+use crate::parallel::threads;
+
+/// How a run of images is laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Layout {
+    pub(crate) images: usize,
+    pub(crate) lanes: usize,
+    pub(crate) groups: usize,
+}
+
+impl Layout {
+    /// The layout of `images` images that lie `lanes` abreast.
+    pub(crate) fn new(images: usize, lanes: usize) -> Self {
+        Self { images, lanes, groups: images.div_ceil(lanes) }
+    }
+}
+
+/// From this many images on, sixteen lanes are used even if not all are filled.
+const FEW: usize = 5;
+/// Images of one block.
+const BLOCK: usize = 64;
+/// Largest value of one image, in elements, that is run sixteen abreast.
+const LARGE: usize = 1 << 18;
+
+/// Cuts `n` images or rows into blocks: (first, layout).
+pub(crate) fn blocks(graph: &Graph, n: usize) -> Vec<(usize, Layout)> {
+    let largest = graph.values().iter().map(crate::graph::Value::elements).max().unwrap_or(0);
+    let lanes = if n < FEW || largest > LARGE { 1 } else { LANES };
+    let size = match (lanes, largest) {
+        (1, 0..=LARGE) => FEW,
+        (1, _) => 1,
+        (_, 0..65_536) => BLOCK,
+        _ => LANES,
+    };
+    (0..n).step_by(size).map(|first| (first, Layout::new(size.min(n - first), lanes))).collect()
+}
+
+/// Whether `blocks` blocks are too few to keep all threads busy, so that work is split inside them.
+pub(crate) fn split_inside(blocks: usize) -> bool {
+    blocks < threads()
+}
+
+/// Consecutive nodes that are run together.
+#[derive(Debug)]
+pub(crate) enum Segment<'g> {
+    /// A matrix product over all groups.
+    Joint(usize, &'g dyn Operator),
+    /// Operators that each group goes through on its own.
+    Local(Vec<(usize, &'g dyn Operator)>),
+}
+
+/// The nodes that `wanted` says, less views, in order, as segments.
+pub(crate) fn segments<'g>(nodes: &'g [Node], wanted: impl Fn(usize) -> bool) -> Vec<Segment<'g>> {
+    let mut all: Vec<Segment<'g>> = Vec::new();
+    for (i, node) in nodes.iter().enumerate().filter(|(i, _)| wanted(*i)) {
+        let Action::Run(op) = &node.action else { continue };
+        let op = op.as_ref();
+        match all.last_mut() {
+            _ if op.joint() => all.push(Segment::Joint(i, op)),
+            Some(Segment::Local(ops)) => ops.push((i, op)),
+            _ => all.push(Segment::Local(vec![(i, op)])),
+        }
+    }
+    all
+}
+
+/// Which nodes the value of node `last` depends on, itself included.
+pub(crate) fn ancestors(graph: &Graph, last: &[usize]) -> Vec<bool> {
+    let mut needed = vec![false; graph.nodes().len()];
+    let mut producer = vec![None; graph.values().len()];
+    for (i, node) in graph.nodes().iter().enumerate() {
+        producer[node.output] = Some(i);
+    }
+    for &i in last {
+        needed[i] = true;
+    }
+    for i in (0..needed.len()).rev() {
+        if needed[i] {
+            for p in graph.nodes()[i].inputs.iter().filter_map(|&v| producer[v]) {
+                needed[p] = true;
+            }
+        }
+    }
+    needed
+}
+
+/// The node whose output each node's cotangent comes back from alone, where that is a max pooling that lets a
+/// convolution take its winners: `fused[conv] = Some(pool)`.
+pub(crate) fn winner_pairs(graph: &Graph) -> Vec<Option<usize>> {
+    let (nodes, values) = (graph.nodes(), graph.values());
+    let mut consumers: Vec<Vec<usize>> = vec![Vec::new(); values.len()];
+    for (i, node) in nodes.iter().enumerate().filter(|(_, n)| matches!(n.action, Action::Run(_))) {
+        for &v in &node.inputs {
+            consumers[values[v].root].push(i);
+        }
+    }
+    let op = |i: usize| match &nodes[i].action {
+        Action::Run(op) => Some(op.as_ref()),
+        Action::View => None,
+    };
+    (0..nodes.len())
+        .map(|i| {
+            let conv = op(i)?.as_conv()?;
+            let &[next] = consumers[nodes[i].output].as_slice() else { return None };
+            (conv.takes_winners() && op(next)?.as_max_pool().is_some()).then_some(next)
+        })
+        .collect()
+}

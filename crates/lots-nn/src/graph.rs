@@ -1,0 +1,312 @@
+//! A network as a graph of operators.
+
+use crate::error::{Error, Result};
+use crate::kernels::Isa;
+use crate::network::{InputSpec, LayerId, LayerInfo};
+use crate::onnx::{self, ModelProto};
+use crate::ops::Operator;
+use prost::Message;
+use std::path::Path;
+
+/// A value that depends on the image.
+#[derive(Debug)]
+pub(crate) struct Value {
+    pub(crate) name: String,
+    /// Of one image, without the axis of images.
+    pub(crate) shape: Vec<usize>,
+    /// The value whose memory this one is: itself, or what it is a view of.
+    pub(crate) root: usize,
+}
+
+impl Value {
+    pub(crate) fn elements(&self) -> usize {
+        self.shape.iter().product()
+    }
+}
+
+/// What a node does.
+#[derive(Debug)]
+pub(crate) enum Action {
+    /// Another shape over the same numbers.
+    View,
+    /// Computes.
+    Run(Box<dyn Operator>),
+}
+
+impl Action {
+    pub(crate) fn run(op: impl Operator + 'static) -> Self {
+        Self::Run(Box::new(op))
+    }
+}
+
+/// One node: an operator, its inputs and its output.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) name: String,
+    pub(crate) operator: String,
+    /// Position among the layers with weights, from 1.
+    pub(crate) index: Option<usize>,
+    pub(crate) inputs: Vec<usize>,
+    pub(crate) output: usize,
+    pub(crate) action: Action,
+    /// Names of the constants behind the operator's parameters, in their order.
+    pub(crate) parameters: Vec<String>,
+}
+
+/// A network read from ONNX, run by the CPU engine. Weights are frozen unless a [`Trainer`](crate::Trainer) has it.
+#[derive(Debug)]
+pub struct Graph {
+    name: String,
+    /// The file, less its graph's parameters, which live in the nodes.
+    model: ModelProto,
+    input: InputSpec,
+    nodes: Vec<Node>,
+    values: Vec<Value>,
+    output: usize,
+    layers: Vec<LayerInfo>,
+    isa: Isa,
+}
+
+impl Graph {
+    pub(crate) fn new(
+        name: &str,
+        mut model: ModelProto,
+        input: InputSpec,
+        nodes: Vec<Node>,
+        values: Vec<Value>,
+        output: usize,
+    ) -> Self {
+        let layers = nodes
+            .iter()
+            .enumerate()
+            .map(|(i, node)| LayerInfo {
+                id: LayerId(i),
+                index: node.index,
+                name: node.name.clone(),
+                operator: node.operator.clone(),
+                shape: values[node.output].shape.clone(),
+                parameters: match &node.action {
+                    Action::Run(op) => op.parameters().iter().map(|p| p.value.data().len()).sum(),
+                    Action::View => 0,
+                },
+            })
+            .collect();
+        // Parameters are kept once, in the operators; `to_onnx` puts them back.
+        if let Some(graph) = &mut model.graph {
+            for t in &mut graph.initializer {
+                if nodes.iter().any(|n| n.parameters.contains(&t.name)) {
+                    t.raw_data = Vec::new();
+                    t.float_data = Vec::new();
+                }
+            }
+        }
+        Self {
+            name: name.to_owned(),
+            model,
+            input,
+            nodes,
+            values,
+            output,
+            layers,
+            isa: Isa::best(),
+        }
+    }
+
+    /// Reads a network from the bytes of an ONNX file; `name` stands for it in messages.
+    ///
+    /// # Errors
+    /// When the bytes are no ONNX network, or use an operator or attribute that is not supported: named by node.
+    pub fn from_onnx(bytes: &[u8], name: &str) -> Result<Self> {
+        onnx::read(bytes, name)
+    }
+
+    /// Reads a network from an ONNX file.
+    ///
+    /// # Errors
+    /// As [`Graph::from_onnx`], or when the file cannot be read.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let fail = |e: std::io::Error| Error::File {
+            action: "read",
+            path: path.display().to_string(),
+            reason: e.to_string(),
+        };
+        let bytes = std::fs::read(path).map_err(fail)?;
+        Self::from_onnx(&bytes, &path.display().to_string())
+    }
+
+    /// The network as an ONNX file, with its weights as they are now and `metadata` (key, value) in place of its own.
+    pub(crate) fn to_onnx_with(
+        &self,
+        metadata: Option<&[(String, String)]>,
+        extra: Vec<onnx::TensorProto>,
+    ) -> Vec<u8> {
+        let mut model = self.model.clone();
+        if let Some(metadata) = metadata {
+            model.metadata_props = metadata
+                .iter()
+                .map(|(k, v)| onnx::StringEntry { key: k.clone(), value: v.clone() })
+                .collect();
+        }
+        if let Some(graph) = &mut model.graph {
+            for node in &self.nodes {
+                let Action::Run(op) = &node.action else { continue };
+                for (name, parameter) in node.parameters.iter().zip(op.parameters()) {
+                    if let Some(t) = graph.initializer.iter_mut().find(|t| t.name == *name) {
+                        *t = onnx::float_tensor(name, parameter.value);
+                    }
+                }
+            }
+            graph.initializer.extend(extra);
+        }
+        model.encode_to_vec()
+    }
+
+    /// The network as the bytes of an ONNX file, with its weights as they are now.
+    pub fn to_onnx(&self) -> Vec<u8> {
+        self.to_onnx_with(None, Vec::new())
+    }
+
+    /// The file or name that the network came from.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What the file says of itself: (key, value).
+    pub fn metadata(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.model.metadata_props.iter().map(|e| (e.key.as_str(), e.value.as_str()))
+    }
+
+    /// A constant array of floats of the file that no operator uses as a parameter.
+    pub(crate) fn spare_constant(&self, name: &str) -> Option<&onnx::TensorProto> {
+        self.model.graph.as_ref()?.initializer.iter().find(|t| t.name == name)
+    }
+
+    /// The layer whose node makes the network's output: the logits of a classifier.
+    pub fn output(&self) -> LayerId {
+        LayerId(self.nodes.iter().position(|n| n.output == self.output).unwrap_or_default())
+    }
+
+    pub(crate) fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    pub(crate) fn nodes_mut(&mut self) -> &mut [Node] {
+        &mut self.nodes
+    }
+
+    pub(crate) fn values(&self) -> &[Value] {
+        &self.values
+    }
+
+    pub(crate) fn input_spec(&self) -> &InputSpec {
+        &self.input
+    }
+
+    pub(crate) fn layer_infos(&self) -> &[LayerInfo] {
+        &self.layers
+    }
+
+    pub(crate) fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    #[cfg(test)]
+    pub(crate) fn with_isa(mut self, isa: Isa) -> Self {
+        self.isa = isa;
+        self
+    }
+
+    /// The value that layer `id` makes.
+    pub(crate) fn value_of(&self, id: LayerId) -> Result<usize> {
+        self.nodes.get(id.0).map(|n| n.output).ok_or_else(|| {
+            Error::Request(format!(
+                "layer {} is not one of the {} of {}",
+                id.0,
+                self.nodes.len(),
+                self.name
+            ))
+        })
+    }
+
+    /// The layers that `pattern` means: a name of a node or value, an index of a layer with weights (from 1), a glob
+    /// (`*`, `?`), or `all` for every layer with weights.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn find_layers(&self, pattern: &str) -> Result<Vec<LayerId>> {
+        let by = |keep: &dyn Fn(&LayerInfo, &str) -> bool| -> Vec<LayerId> {
+            let value = |l: &LayerInfo| self.values[self.nodes[l.id.0].output].name.as_str();
+            self.layers.iter().filter(|l| keep(l, value(l))).map(|l| l.id).collect()
+        };
+        let mut found = by(&|l, value| l.name == pattern || value == pattern);
+        if found.is_empty() {
+            found = match pattern.parse::<usize>() {
+                Ok(index) => by(&|l, _| l.index == Some(index)),
+                Err(_) if pattern == "all" => by(&|l, _| l.index.is_some()),
+                Err(_) if pattern.contains(['*', '?']) => by(&|l, value| {
+                    glob(pattern.as_bytes(), l.name.as_bytes())
+                        || glob(pattern.as_bytes(), value.as_bytes())
+                }),
+                Err(_) => found,
+            };
+        }
+        if found.is_empty() {
+            return Err(Error::NoLayer {
+                asked: pattern.to_owned(),
+                network: self.name.clone(),
+                layers: self.layer_list(),
+            });
+        }
+        Ok(found)
+    }
+
+    /// The names of the layers with weights, shortened when there are many.
+    fn layer_list(&self) -> String {
+        let names: Vec<&str> =
+            self.layers.iter().filter(|l| l.index.is_some()).map(|l| l.name.as_str()).collect();
+        match names.as_slice() {
+            [first @ .., last] if names.len() > 12 => {
+                format!(
+                    "{}, … {last} ({} in all; `lots layers` lists them)",
+                    first[..8].join(", "),
+                    names.len()
+                )
+            }
+            _ => names.join(", "),
+        }
+    }
+}
+
+/// Whether `text` matches `pattern`, in which `*` stands for any text and `?` for one byte.
+fn glob(pattern: &[u8], text: &[u8]) -> bool {
+    match (pattern, text) {
+        ([], []) => true,
+        ([b'*', rest @ ..], _) => (0..=text.len()).any(|i| glob(rest, &text[i..])),
+        ([b'?', rest @ ..], [_, text @ ..]) => glob(rest, text),
+        ([p, rest @ ..], [t, text @ ..]) => p == t && glob(rest, text),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::glob;
+
+    #[test]
+    fn globs_match_whole_names() {
+        let cases = [
+            ("conv*", "conv1", true),
+            ("conv*", "preconv1", false),
+            ("*", "", true),
+            ("conv?_2", "conv1_2", true),
+            ("conv?", "conv", false),
+            ("*_2", "conv1_2", true),
+            ("a*b*c", "axxbyyc", true),
+            ("a*b*c", "axxbyy", false),
+        ];
+        let wrong: Vec<_> =
+            cases.iter().filter(|(p, t, m)| glob(p.as_bytes(), t.as_bytes()) != *m).collect();
+        assert!(wrong.is_empty(), "{wrong:?}");
+    }
+}

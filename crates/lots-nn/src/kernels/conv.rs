@@ -1,0 +1,335 @@
+//! Convolutions without padding, over lane-blocked or single images; padding is the caller's copy.
+
+use super::LANES;
+use super::matmul::row_tiles;
+use super::simd::Isa;
+use super::tile::{DOT, Dot, PANEL, Packed, Shared, Start, Tap, Taps, Tile};
+use crate::parallel::for_each;
+
+/// A convolution over an input that is already padded: every tap of every output lies inside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ConvShape {
+    /// Convolution groups, with their own channels and rows.
+    pub(crate) groups: usize,
+    /// Input channels of one convolution group.
+    pub(crate) channels: usize,
+    /// Output channels of one convolution group.
+    pub(crate) rows: usize,
+    /// Height and width of the kernel.
+    pub(crate) kernel: [usize; 2],
+    pub(crate) stride: [usize; 2],
+    pub(crate) dilation: [usize; 2],
+    /// Height and width of the padded input.
+    pub(crate) input: [usize; 2],
+    /// Height and width of the output.
+    pub(crate) output: [usize; 2],
+}
+
+impl ConvShape {
+    /// Taps of the kernel.
+    pub(crate) fn taps(&self) -> usize {
+        self.kernel[0] * self.kernel[1]
+    }
+
+    /// Length of the chain behind one output: taps × channels, tap by tap.
+    pub(crate) fn depth(&self) -> usize {
+        self.taps() * self.channels
+    }
+
+    fn plane(&self) -> usize {
+        self.input[0] * self.input[1]
+    }
+
+    fn pixels(&self) -> usize {
+        self.output[0] * self.output[1]
+    }
+
+    /// Where the top left tap of output `pixel` lies in a plane of the input.
+    fn corner(&self, pixel: usize) -> usize {
+        let (y, x) = (pixel / self.output[1], pixel % self.output[1]);
+        y * self.stride[0] * self.input[1] + x * self.stride[1]
+    }
+
+    /// How far `tap` lies behind the top left one.
+    fn reach(&self, tap: usize) -> usize {
+        let (y, x) = (tap / self.kernel[1], tap % self.kernel[1]);
+        y * self.dilation[0] * self.input[1] + x * self.dilation[1]
+    }
+}
+
+/// `y = bias + W ∗ x` for one group of `lanes` (1 or 16) images.
+///
+/// `w` holds one packed matrix [rows, taps × channels] for each convolution group, `x` is
+/// [groups × channels, input, lanes], `y` is [groups × rows, output, lanes].
+pub(crate) fn conv_valid(
+    isa: Isa,
+    parallel: bool,
+    s: &ConvShape,
+    w: &[Packed],
+    bias: Option<&[f32]>,
+    lanes: usize,
+    x: &[f32],
+    y: &mut [f32],
+) {
+    assert!(x.len() == s.groups * s.channels * s.plane() * lanes);
+    assert!(y.len() == s.groups * s.rows * s.pixels() * lanes);
+    assert!(w.len() == s.groups && bias.is_none_or(|b| b.len() == s.groups * s.rows));
+    for (g, w) in w.iter().enumerate() {
+        let x = &x[g * s.channels * s.plane() * lanes..][..s.channels * s.plane() * lanes];
+        let y = &mut y[g * s.rows * s.pixels() * lanes..][..s.rows * s.pixels() * lanes];
+        let bias = bias.map(|b| &b[g * s.rows..][..s.rows]);
+        if lanes == LANES {
+            lane_blocked(isa, s, w, bias, x, y)
+        } else {
+            single(isa, parallel, s, w, bias, x, y)
+        }
+    }
+}
+
+fn lane_blocked(
+    isa: Isa,
+    s: &ConvShape,
+    w: &Packed,
+    bias: Option<&[f32]>,
+    x: &[f32],
+    y: &mut [f32],
+) {
+    let taps: Taps =
+        (0..s.taps()).map(|t| Tap { a: t * s.channels * PANEL, b: s.reach(t) * LANES }).collect();
+    let corners: Vec<usize> = (0..s.pixels()).map(|p| s.corner(p) * LANES).collect();
+    let places: Vec<usize> = (0..s.pixels()).map(|p| p * LANES).collect();
+    let y = Shared::new(y);
+    for panel in (0..s.rows).step_by(PANEL) {
+        let packed = w.panel(panel);
+        for (m, count) in row_tiles(PANEL.min(s.rows - panel), isa.tile_rows()) {
+            let row = panel + m;
+            let most = isa.tile_vectors(count);
+            for (b_vectors, c_vectors) in corners.chunks(most).zip(places.chunks(most)) {
+                let tile = Tile {
+                    taps: &taps,
+                    depth: s.channels,
+                    a: &packed[m..],
+                    a_row: 1,
+                    a_step: PANEL,
+                    b: x,
+                    b_step: s.plane() * LANES,
+                    b_vectors,
+                    start: bias.map_or(Start::Zero, |b| Start::Rows(&b[row..])),
+                    rows: count,
+                };
+                // SAFETY: one thread.
+                unsafe {
+                    tile.run(isa, y, row * s.pixels() * LANES, s.pixels() * LANES, c_vectors)
+                };
+            }
+        }
+    }
+}
+
+/// Depth of one packed piece of a single image.
+const DEPTH: usize = 256;
+/// Vectors of pixels in one packed piece.
+const VECTORS: usize = 8;
+
+/// One image: pixels are the vector, gathered into a small packed piece at a time.
+fn single(
+    isa: Isa,
+    parallel: bool,
+    s: &ConvShape,
+    w: &Packed,
+    bias: Option<&[f32]>,
+    x: &[f32],
+    y: &mut [f32],
+) {
+    const WIDE: usize = VECTORS * PANEL;
+    let pieces = s.pixels().div_ceil(WIDE);
+    let y = Shared::new(y);
+    for_each(parallel, pieces, |piece| {
+        let first = piece * WIDE;
+        let pixels = WIDE.min(s.pixels() - first);
+        let vectors: [usize; VECTORS] = std::array::from_fn(|v| v * PANEL);
+        let used = pixels.div_ceil(PANEL);
+        let mut packed = vec![0.0; DEPTH.min(s.depth()) * WIDE];
+        let mut out = vec![0.0; s.rows * WIDE];
+        let corners: Vec<usize> = (first..first + pixels).map(|p| s.corner(p)).collect();
+        let taps: Taps = std::iter::once(Tap { a: 0, b: 0 }).collect();
+        for start in (0..s.depth()).step_by(DEPTH) {
+            let depth = DEPTH.min(s.depth() - start);
+            for (k, line) in packed.chunks_exact_mut(WIDE).take(depth).enumerate() {
+                let (tap, channel) = ((start + k) / s.channels, (start + k) % s.channels);
+                let plane = &x[channel * s.plane() + s.reach(tap)..];
+                for (v, &corner) in line.iter_mut().zip(&corners) {
+                    *v = plane[corner];
+                }
+            }
+            for panel in (0..s.rows).step_by(PANEL) {
+                let weights = &w.panel(panel)[start * PANEL..];
+                for (m, count) in row_tiles(PANEL.min(s.rows - panel), isa.tile_rows()) {
+                    let row = panel + m;
+                    for vectors in vectors[..used].chunks(isa.tile_vectors(count)) {
+                        let tile = Tile {
+                            taps: &taps,
+                            depth,
+                            a: &weights[m..],
+                            a_row: 1,
+                            a_step: PANEL,
+                            b: &packed,
+                            b_step: WIDE,
+                            b_vectors: vectors,
+                            start: match (start, bias) {
+                                (0, Some(b)) => Start::Rows(&b[row..]),
+                                (0, None) => Start::Zero,
+                                _ => Start::Output,
+                            },
+                            rows: count,
+                        };
+                        // SAFETY: `out` is this call's own.
+                        unsafe { tile.run(isa, Shared::new(&mut out), row * WIDE, WIDE, vectors) };
+                    }
+                }
+            }
+        }
+        for (row, line) in out.chunks_exact(WIDE).enumerate() {
+            // SAFETY: these pixels are written by this call alone.
+            unsafe { y.slice(row * s.pixels() + first, pixels) }.copy_from_slice(&line[..pixels]);
+        }
+    });
+}
+
+/// `dw[row][channel][tap] += Σ over images and pixels of g · x` for lane-blocked images.
+///
+/// `x` is [image groups, groups × channels, input, 16], `g` is [image groups, groups × rows, output, 16],
+/// `dw` is [groups × rows, channels, taps].
+pub(crate) fn conv_weight_gradient(
+    isa: Isa,
+    parallel: bool,
+    s: &ConvShape,
+    x: &[f32],
+    g: &[f32],
+    dw: &mut [f32],
+) {
+    let (x_group, g_group) =
+        (s.groups * s.channels * s.plane() * LANES, s.groups * s.rows * s.pixels() * LANES);
+    let image_groups = x.len() / x_group.max(1);
+    assert!(x.len() == image_groups * x_group && g.len() == image_groups * g_group);
+    assert!(dw.len() == s.groups * s.rows * s.depth());
+    let taps: Taps = (0..image_groups)
+        .flat_map(|i| (0..s.output[0]).map(move |y| (i, y)))
+        .map(|(i, y)| Tap {
+            a: i * g_group + y * s.output[1] * LANES,
+            b: i * x_group + y * s.stride[0] * s.input[1] * LANES,
+        })
+        .collect();
+    let tiles: Vec<(usize, usize, usize)> = (0..s.groups)
+        .flat_map(|group| row_tiles(s.rows, DOT.0).map(move |(row, count)| (group, row, count)))
+        .collect();
+    let columns: Vec<usize> = (0..s.channels)
+        .flat_map(|c| (0..s.taps()).map(move |t| (c, t)))
+        .map(|(c, t)| (c * s.plane() + s.reach(t)) * LANES)
+        .collect();
+    let out = Shared::new(dw);
+    for_each(parallel, tiles.len(), |t| {
+        let (group, row, count) = tiles[t];
+        let a_rows: [usize; DOT.0] = std::array::from_fn(|m| m * s.pixels() * LANES);
+        // SAFETY: these rows are written by this call alone.
+        let dst = unsafe { out.slice((group * s.rows + row) * s.depth(), count * s.depth()) };
+        for (j, b_rows) in columns.chunks(DOT.1).enumerate() {
+            let dot = Dot {
+                taps: &taps,
+                depth: s.output[1],
+                a: &g[(group * s.rows + row) * s.pixels() * LANES..],
+                a_rows: &a_rows[..count],
+                a_step: LANES,
+                b: &x[group * s.channels * s.plane() * LANES..],
+                b_rows,
+                b_step: s.stride[1] * LANES,
+            };
+            let sums = dot.run(isa);
+            for (m, sums) in sums[..count].iter().enumerate() {
+                for (n, sum) in sums[..b_rows.len()].iter().enumerate() {
+                    dst[m * s.depth() + j * DOT.1 + n] += sum;
+                }
+            }
+        }
+    });
+}
+
+/// The cotangents of one image that won their max-pool windows, sorted by where they lie.
+#[derive(Default)]
+pub(crate) struct Winners {
+    /// Where the winners of each output pixel end in `rows` and `values`.
+    ends: Vec<usize>,
+    rows: Vec<usize>,
+    values: Vec<f32>,
+    taps: Taps,
+}
+
+impl Winners {
+    /// Sorts winners (row, pixel, value), given row by row, by pixel of `pixels`.
+    pub(crate) fn sort(&mut self, pixels: usize, winners: &[(usize, usize, f32)]) {
+        self.ends.clear();
+        self.ends.resize(pixels + 1, 0);
+        for &(_, pixel, _) in winners {
+            self.ends[pixel + 1] += 1;
+        }
+        for p in 0..pixels {
+            self.ends[p + 1] += self.ends[p];
+        }
+        self.rows.resize(winners.len(), 0);
+        self.values.resize(winners.len(), 0.0);
+        for &(row, pixel, value) in winners {
+            let at = self.ends[pixel];
+            self.rows[at] = row;
+            self.values[at] = value;
+            self.ends[pixel] += 1;
+        }
+        // Each entry now is the end of its own pixel.
+    }
+}
+
+/// `dx += Wᵀ ∗ g` for one image whose cotangent is zero but at `winners`; one convolution group, no dilation.
+///
+/// `w` is [rows][kernel rows][`line`] with a kernel row's (column, channel) pairs first and zeros up to `line`, a
+/// multiple of 16; `dx` is [input height][input width][channels] with at least 16 floats of room behind.
+pub(crate) fn scatter_winners(
+    isa: Isa,
+    s: &ConvShape,
+    w: &[f32],
+    line: usize,
+    winners: &mut Winners,
+    dx: &mut [f32],
+) {
+    let vectors: Vec<usize> = (0..line / PANEL).map(|v| v * PANEL).collect();
+    let dx = Shared::new(dx);
+    let mut first = 0;
+    for pixel in 0..s.pixels() {
+        let end = winners.ends[pixel];
+        if end == first {
+            continue;
+        }
+        winners.taps.clear();
+        for at in first..end {
+            winners.taps.push(Tap { a: at, b: winners.rows[at] * s.kernel[0] * line });
+        }
+        first = end;
+        for ky in 0..s.kernel[0] {
+            let start = (s.corner(pixel) + ky * s.input[1]) * s.channels;
+            for vectors in vectors.chunks(isa.tile_vectors(1)) {
+                let tile = Tile {
+                    taps: &winners.taps,
+                    depth: 1,
+                    a: &winners.values,
+                    a_row: 0,
+                    a_step: 0,
+                    b: &w[ky * line..],
+                    b_step: 0,
+                    b_vectors: vectors,
+                    start: Start::Output,
+                    rows: 1,
+                };
+                // SAFETY: one thread.
+                unsafe { tile.run(isa, dx, start, 0, vectors) };
+            }
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! The inner loops, and the only place with `unsafe`.
+//!
+//! Everything here works on *lane-blocked* memory: a value of a block of images lies as
+//! `[group][element][lane]`, `LANES` images side by side, so that every operator vectorises over images
+//! whatever its shape. Single (large) images lie as `[element]`, one lane, and vectorise over pixels or outputs.
+//!
+//! Each output number is one chain of fused multiply-adds in a fixed order, whichever instruction set with FMA,
+//! blocking, batch or number of threads computes it: results depend on none of them.
+
+mod conv;
+mod matmul;
+mod simd;
+mod tile;
+mod versions;
+
+pub(crate) use conv::{ConvShape, Winners, conv_valid, conv_weight_gradient, scatter_winners};
+pub(crate) use matmul::{matmul, matmul_weight_gradient, transpose_lanes};
+pub(crate) use simd::Isa;
+pub(crate) use tile::Packed;
+pub(crate) use versions::versioned;
+
+/// Images that lie side by side in a lane-blocked value.
+pub(crate) const LANES: usize = 16;

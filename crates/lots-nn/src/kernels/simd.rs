@@ -1,0 +1,201 @@
+//! Sixteen floats at a time, in three instruction sets.
+
+/// An instruction set that the kernels are compiled for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Isa {
+    /// x86-64 with AVX-512F.
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+    /// x86-64 with AVX2 and FMA.
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    /// Whatever the compiler makes of plain loops.
+    Portable,
+}
+
+impl Isa {
+    /// The best one that this machine has.
+    pub(crate) fn best() -> Self {
+        Self::available()[0]
+    }
+
+    /// All that this machine has, best first.
+    pub(crate) fn available() -> Vec<Self> {
+        let mut found = Vec::new();
+        #[cfg(target_arch = "x86_64")]
+        {
+            use std::arch::is_x86_feature_detected as has;
+            let avx2 = has!("avx2") && has!("fma");
+            if avx2 && has!("avx512f") && has!("avx512bw") && has!("avx512vl") && has!("avx512dq") {
+                found.push(Self::Avx512);
+            }
+            if avx2 {
+                found.push(Self::Avx2);
+            }
+        }
+        found.push(Self::Portable);
+        found
+    }
+
+    /// Largest register tile: rows of the first operand, and vectors of the second for that many rows.
+    pub(crate) fn tile_rows(self) -> usize {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 | Self::Avx2 => 6,
+            Self::Portable => 3,
+        }
+    }
+
+    /// Vectors of a register tile with `rows` rows.
+    pub(crate) fn tile_vectors(self, rows: usize) -> usize {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => {
+                if rows <= 3 {
+                    8
+                } else {
+                    4
+                }
+            }
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => match rows {
+                1 => 4,
+                2 | 3 => 2,
+                _ => 1,
+            },
+            Self::Portable => 1,
+        }
+    }
+}
+
+/// Sixteen floats.
+pub(super) trait Simd: Copy {
+    type V: Copy;
+    /// # Safety
+    /// The instruction set must be present.
+    unsafe fn splat(x: f32) -> Self::V;
+    /// # Safety
+    /// As `splat`; `p` must be readable for 16 floats.
+    unsafe fn load(p: *const f32) -> Self::V;
+    /// # Safety
+    /// As `splat`; `p` must be writable for 16 floats.
+    unsafe fn store(p: *mut f32, v: Self::V);
+    /// `a * b + c`.
+    ///
+    /// # Safety
+    /// As `splat`.
+    unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// The sum of the sixteen: halves, quarters, eighths, pairs.
+    ///
+    /// # Safety
+    /// As `splat`.
+    #[inline(always)]
+    unsafe fn sum(v: Self::V) -> f32 {
+        let mut x = [0.0f32; 16];
+        // SAFETY: `x` holds 16 floats; the caller vouches for the instruction set.
+        unsafe { Self::store(x.as_mut_ptr(), v) };
+        let mut half = 8;
+        while half > 0 {
+            for i in 0..half {
+                x[i] += x[i + half];
+            }
+            half /= 2;
+        }
+        x[0]
+    }
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct Portable;
+
+impl Simd for Portable {
+    type V = [f32; 16];
+    #[inline(always)]
+    unsafe fn splat(x: f32) -> Self::V {
+        [x; 16]
+    }
+    #[inline(always)]
+    unsafe fn load(p: *const f32) -> Self::V {
+        // SAFETY: the caller vouches for 16 readable floats; arrays of f32 need no more alignment than f32.
+        unsafe { p.cast::<[f32; 16]>().read() }
+    }
+    #[inline(always)]
+    unsafe fn store(p: *mut f32, v: Self::V) {
+        // SAFETY: the caller vouches for 16 writable floats.
+        unsafe { p.cast::<[f32; 16]>().write(v) }
+    }
+    #[inline(always)]
+    unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V {
+        // Without the instruction a fused product is a library call, so the portable path rounds twice.
+        std::array::from_fn(|i| a[i] * b[i] + c[i])
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+pub(super) use x86::{Avx2, Avx512};
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use super::Simd;
+    use std::arch::x86_64::{
+        __m256, __m512, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_set1_ps, _mm256_storeu_ps,
+        _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_storeu_ps,
+    };
+
+    #[derive(Clone, Copy)]
+    pub(in crate::kernels) struct Avx512;
+    #[derive(Clone, Copy)]
+    pub(in crate::kernels) struct Avx2;
+
+    // SAFETY (all blocks below): the callers of `Simd` vouch for the instruction set and the 16 floats behind `p`.
+    impl Simd for Avx512 {
+        type V = __m512;
+        #[inline(always)]
+        unsafe fn splat(x: f32) -> Self::V {
+            // SAFETY: see the impl.
+            unsafe { _mm512_set1_ps(x) }
+        }
+        #[inline(always)]
+        unsafe fn load(p: *const f32) -> Self::V {
+            // SAFETY: see the impl.
+            unsafe { _mm512_loadu_ps(p) }
+        }
+        #[inline(always)]
+        unsafe fn store(p: *mut f32, v: Self::V) {
+            // SAFETY: see the impl.
+            unsafe { _mm512_storeu_ps(p, v) }
+        }
+        #[inline(always)]
+        unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V {
+            // SAFETY: see the impl.
+            unsafe { _mm512_fmadd_ps(a, b, c) }
+        }
+    }
+
+    impl Simd for Avx2 {
+        type V = (__m256, __m256);
+        #[inline(always)]
+        unsafe fn splat(x: f32) -> Self::V {
+            // SAFETY: see the impl.
+            unsafe { (_mm256_set1_ps(x), _mm256_set1_ps(x)) }
+        }
+        #[inline(always)]
+        unsafe fn load(p: *const f32) -> Self::V {
+            // SAFETY: see the impl.
+            unsafe { (_mm256_loadu_ps(p), _mm256_loadu_ps(p.add(8))) }
+        }
+        #[inline(always)]
+        unsafe fn store(p: *mut f32, v: Self::V) {
+            // SAFETY: see the impl.
+            unsafe {
+                _mm256_storeu_ps(p, v.0);
+                _mm256_storeu_ps(p.add(8), v.1);
+            }
+        }
+        #[inline(always)]
+        unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V {
+            // SAFETY: see the impl.
+            unsafe { (_mm256_fmadd_ps(a.0, b.0, c.0), _mm256_fmadd_ps(a.1, b.1, c.1)) }
+        }
+    }
+}

@@ -1,0 +1,493 @@
+//! The register tile that every convolution and matrix product is made of.
+
+#[cfg(target_arch = "x86_64")]
+use super::simd::{Avx2, Avx512};
+use super::simd::{Isa, Portable, Simd};
+
+/// Rows of one packed panel.
+pub(crate) const PANEL: usize = 16;
+
+/// A matrix [rows, depth] as panels of sixteen rows: `[rows / 16][depth][16]`, the last panel filled with zeros.
+///
+/// With its rows as the tile's rows it multiplies lane-blocked images; read as vectors of sixteen outputs it
+/// multiplies single images. Both make the same chain of multiply-adds.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Packed {
+    pub(crate) rows: usize,
+    pub(crate) depth: usize,
+    pub(crate) data: Vec<f32>,
+}
+
+impl Packed {
+    /// Packs the matrix whose element (row, depth) is `at(row, depth)`.
+    pub(crate) fn new(rows: usize, depth: usize, at: impl Fn(usize, usize) -> f32) -> Self {
+        let mut packed = Self { rows, depth, data: Vec::new() };
+        packed.fill(at);
+        packed
+    }
+
+    /// Packs again, in place.
+    pub(crate) fn fill(&mut self, at: impl Fn(usize, usize) -> f32) {
+        self.data.resize(self.rows.div_ceil(PANEL) * self.depth * PANEL, 0.0);
+        for (p, panel) in self.data.chunks_exact_mut((self.depth * PANEL).max(1)).enumerate() {
+            let rows = PANEL.min(self.rows - p * PANEL);
+            for (k, column) in panel.chunks_exact_mut(PANEL).enumerate() {
+                for (m, x) in column[..rows].iter_mut().enumerate() {
+                    *x = at(p * PANEL + m, k);
+                }
+            }
+        }
+    }
+
+    /// The panel that holds `row`.
+    pub(crate) fn panel(&self, row: usize) -> &[f32] {
+        &self.data[row / PANEL * self.depth * PANEL..][..self.depth * PANEL]
+    }
+}
+
+/// Where one run of the chain starts in both operands.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tap {
+    pub(crate) a: usize,
+    pub(crate) b: usize,
+}
+
+/// The runs of a chain, in order, with the largest starts (what bounds checks need).
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Taps {
+    list: Vec<Tap>,
+    max: Option<Tap>,
+}
+
+impl Taps {
+    pub(crate) fn push(&mut self, tap: Tap) {
+        let max = self.max.get_or_insert(tap);
+        *max = Tap { a: max.a.max(tap.a), b: max.b.max(tap.b) };
+        self.list.push(tap);
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.list.clear();
+        self.max = None;
+    }
+}
+
+impl FromIterator<Tap> for Taps {
+    fn from_iter<I: IntoIterator<Item = Tap>>(taps: I) -> Self {
+        let mut all = Self::default();
+        taps.into_iter().for_each(|t| all.push(t));
+        all
+    }
+}
+
+/// How a tile starts.
+#[derive(Clone, Copy)]
+pub(super) enum Start<'a> {
+    /// At zero.
+    Zero,
+    /// At what the output holds.
+    Output,
+    /// Each row at its own value.
+    Rows(&'a [f32]),
+    /// Each vector at its sixteen values.
+    Columns(&'a [f32]),
+}
+
+/// `c[m][v] = start + Σ a[m][k] · b[k][v]`, `v` counting vectors of sixteen, `k` running over all taps × depth.
+pub(super) struct Tile<'a> {
+    pub(super) taps: &'a Taps,
+    pub(super) depth: usize,
+    /// Element (m, k) at `tap.a + m * a_row + k * a_step`.
+    pub(super) a: &'a [f32],
+    pub(super) a_row: usize,
+    pub(super) a_step: usize,
+    /// Vector (k, v) at `tap.b + b_vectors[v] + k * b_step`.
+    pub(super) b: &'a [f32],
+    pub(super) b_step: usize,
+    pub(super) b_vectors: &'a [usize],
+    pub(super) start: Start<'a>,
+    pub(super) rows: usize,
+}
+
+/// An output that several threads write, each at places of its own.
+#[derive(Clone, Copy)]
+pub(super) struct Shared<'a> {
+    data: *mut f32,
+    len: usize,
+    life: std::marker::PhantomData<&'a mut [f32]>,
+}
+
+// SAFETY: the pointer comes from a `&mut [f32]` that is borrowed for 'a; who calls `run` promises disjoint places.
+unsafe impl Send for Shared<'_> {}
+// SAFETY: as above.
+unsafe impl Sync for Shared<'_> {}
+
+impl<'a> Shared<'a> {
+    pub(super) fn new(data: &'a mut [f32]) -> Self {
+        Self { data: data.as_mut_ptr(), len: data.len(), life: std::marker::PhantomData }
+    }
+
+    /// The floats from `start` on.
+    ///
+    /// # Safety
+    /// No one else touches these places while the slice lives.
+    #[allow(
+        clippy::mut_from_ref,
+        reason = "the point of the type; the caller promises disjoint places"
+    )]
+    pub(super) unsafe fn slice(&self, start: usize, len: usize) -> &mut [f32] {
+        assert!(start.checked_add(len).is_some_and(|end| end <= self.len));
+        // SAFETY: inside the borrowed slice; disjoint by the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(self.data.add(start), len) }
+    }
+}
+
+impl Tile<'_> {
+    /// Computes the tile into `c`: vector (m, v) at `c_start + m * c_row + c_vectors[v]`.
+    ///
+    /// # Panics
+    /// When an operand is too short: checked before the unchecked loops.
+    ///
+    /// # Safety
+    /// No other thread touches these places of `c` meanwhile.
+    #[inline]
+    pub(super) unsafe fn run(
+        &self,
+        isa: Isa,
+        c: Shared<'_>,
+        c_start: usize,
+        c_row: usize,
+        c_vectors: &[usize],
+    ) {
+        let (rows, vectors) = (self.rows, self.b_vectors.len());
+        assert!(
+            rows >= 1
+                && rows <= isa.tile_rows()
+                && vectors >= 1
+                && vectors <= isa.tile_vectors(rows)
+        );
+        assert!(c_vectors.len() == vectors);
+        let far = |v: &[usize]| v.iter().copied().max().unwrap_or(0);
+        if let (Some(max), true) = (self.taps.max, self.depth > 0) {
+            assert!(
+                max.a + (rows - 1) * self.a_row + (self.depth - 1) * self.a_step < self.a.len()
+            );
+            assert!(
+                max.b + far(self.b_vectors) + (self.depth - 1) * self.b_step + PANEL
+                    <= self.b.len()
+            );
+        }
+        assert!(c_start + (rows - 1) * c_row + far(c_vectors) + PANEL <= c.len);
+        match self.start {
+            Start::Rows(x) => assert!(x.len() >= rows),
+            Start::Columns(x) => assert!(x.len() >= vectors * PANEL),
+            Start::Zero | Start::Output => {}
+        }
+        // SAFETY: bounds were checked above for the largest offsets; `isa` exists only where it was detected.
+        unsafe {
+            let c = c.data.add(c_start);
+            match isa {
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx512 => avx512(self, c, c_row, c_vectors),
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx2 => avx2(self, c, c_row, c_vectors),
+                Isa::Portable => {
+                    by_shape!(Portable, self, c, c_row, c_vectors, [(1, 1), (2, 1), (3, 1)])
+                }
+            }
+        }
+    }
+}
+
+macro_rules! by_shape {
+    ($simd:ty, $t:expr, $c:expr, $row:expr, $vectors:expr, [$(($m:literal, $n:literal)),*]) => {
+        match ($t.rows, $t.b_vectors.len()) {
+            $(($m, $n) => {
+                if $t.a_row == 1 && $t.a_step == PANEL {
+                    body::<$simd, $m, $n, true>($t, $c, $row, $vectors)
+                } else {
+                    body::<$simd, $m, $n, false>($t, $c, $row, $vectors)
+                }
+            })*
+            _ => unreachable!("the shape was checked"),
+        }
+    };
+}
+use by_shape;
+
+/// # Safety
+/// AVX-512 present; bounds checked by `Tile::run`.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx2,fma")]
+unsafe fn avx512(t: &Tile<'_>, c: *mut f32, row: usize, vectors: &[usize]) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        by_shape!(
+            Avx512,
+            t,
+            c,
+            row,
+            vectors,
+            [
+                (1, 1),
+                (1, 2),
+                (1, 3),
+                (1, 4),
+                (1, 5),
+                (1, 6),
+                (1, 7),
+                (1, 8),
+                (2, 1),
+                (2, 2),
+                (2, 3),
+                (2, 4),
+                (2, 5),
+                (2, 6),
+                (2, 7),
+                (2, 8),
+                (3, 1),
+                (3, 2),
+                (3, 3),
+                (3, 4),
+                (3, 5),
+                (3, 6),
+                (3, 7),
+                (3, 8),
+                (4, 1),
+                (4, 2),
+                (4, 3),
+                (4, 4),
+                (5, 1),
+                (5, 2),
+                (5, 3),
+                (5, 4),
+                (6, 1),
+                (6, 2),
+                (6, 3),
+                (6, 4)
+            ]
+        );
+    }
+}
+
+/// # Safety
+/// AVX2 and FMA present; bounds checked by `Tile::run`.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn avx2(t: &Tile<'_>, c: *mut f32, row: usize, vectors: &[usize]) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        by_shape!(
+            Avx2,
+            t,
+            c,
+            row,
+            vectors,
+            [
+                (1, 1),
+                (1, 2),
+                (1, 3),
+                (1, 4),
+                (2, 1),
+                (2, 2),
+                (3, 1),
+                (3, 2),
+                (4, 1),
+                (5, 1),
+                (6, 1)
+            ]
+        );
+    }
+}
+
+/// # Safety
+/// The instruction set of `S` is present; bounds were checked by `Tile::run`.
+#[inline(always)]
+unsafe fn body<S: Simd, const M: usize, const N: usize, const PACKED: bool>(
+    t: &Tile<'_>,
+    c: *mut f32,
+    c_row: usize,
+    c_vectors: &[usize],
+) {
+    // Constant strides let the compiler use immediate offsets.
+    let (a_row, a_step) = if PACKED { (1, PANEL) } else { (t.a_row, t.a_step) };
+    let b_vectors: [usize; N] = std::array::from_fn(|v| t.b_vectors[v]);
+    // SAFETY: `Tile::run` checked that all offsets lie inside the slices.
+    unsafe {
+        let mut acc: [[S::V; N]; M] = match t.start {
+            Start::Zero => [[S::splat(0.0); N]; M],
+            Start::Output => std::array::from_fn(|m| {
+                std::array::from_fn(|v| S::load(c.add(m * c_row + c_vectors[v])))
+            }),
+            Start::Rows(x) => std::array::from_fn(|m| [S::splat(x[m]); N]),
+            Start::Columns(x) => {
+                let columns: [S::V; N] =
+                    std::array::from_fn(|v| S::load(x.as_ptr().add(v * PANEL)));
+                [columns; M]
+            }
+        };
+        for tap in &t.taps.list {
+            let mut a = t.a.as_ptr().add(tap.a);
+            let mut b = t.b.as_ptr().add(tap.b);
+            for _ in 0..t.depth {
+                let x: [S::V; N] = std::array::from_fn(|v| S::load(b.add(b_vectors[v])));
+                for (m, row) in acc.iter_mut().enumerate() {
+                    let w = S::splat(*a.add(m * a_row));
+                    for (sum, x) in row.iter_mut().zip(x) {
+                        *sum = S::fma(w, x, *sum);
+                    }
+                }
+                // Wrapping: behind the last step the pointers may lie beyond their slices, unread.
+                a = a.wrapping_add(a_step);
+                b = b.wrapping_add(t.b_step);
+            }
+        }
+        for (m, row) in acc.iter().enumerate() {
+            for (v, sum) in row.iter().enumerate() {
+                S::store(c.add(m * c_row + c_vectors[v]), *sum);
+            }
+        }
+    }
+}
+
+/// `out[m][n] = Σ over taps and steps of a[m] · b[n]`, both operands vectors of sixteen lanes that are summed at the end.
+pub(super) struct Dot<'a> {
+    pub(super) taps: &'a Taps,
+    pub(super) depth: usize,
+    pub(super) a: &'a [f32],
+    pub(super) a_rows: &'a [usize],
+    pub(super) a_step: usize,
+    pub(super) b: &'a [f32],
+    pub(super) b_rows: &'a [usize],
+    pub(super) b_step: usize,
+}
+
+/// Largest tile of [`Dot`].
+pub(super) const DOT: (usize, usize) = (4, 4);
+
+impl Dot<'_> {
+    /// The sums, row by row of `a_rows`, each row as long as `b_rows`.
+    pub(super) fn run(&self, isa: Isa) -> [[f32; DOT.1]; DOT.0] {
+        assert!(self.a_rows.len() <= DOT.0 && self.b_rows.len() <= DOT.1);
+        let far = |v: &[usize]| v.iter().copied().max().unwrap_or(0);
+        let mut out = [[0.0; DOT.1]; DOT.0];
+        let (Some(max), true) = (self.taps.max, self.depth > 0) else { return out };
+        assert!(max.a + far(self.a_rows) + (self.depth - 1) * self.a_step + PANEL <= self.a.len());
+        assert!(max.b + far(self.b_rows) + (self.depth - 1) * self.b_step + PANEL <= self.b.len());
+        let (m, n) = match isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => (4, 4),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => (2, 2),
+            Isa::Portable => (1, 1),
+        };
+        for i in (0..self.a_rows.len()).step_by(m) {
+            for j in (0..self.b_rows.len()).step_by(n) {
+                let a_rows = &self.a_rows[i..self.a_rows.len().min(i + m)];
+                let b_rows = &self.b_rows[j..self.b_rows.len().min(j + n)];
+                let part = Dot { a_rows, b_rows, ..*self };
+                // SAFETY: bounds were checked above; `isa` exists only where it was detected.
+                unsafe {
+                    match isa {
+                        #[cfg(target_arch = "x86_64")]
+                        Isa::Avx512 => dot_avx512(&part, &mut out, i, j),
+                        #[cfg(target_arch = "x86_64")]
+                        Isa::Avx2 => dot_avx2(&part, &mut out, i, j),
+                        Isa::Portable => dot_body::<Portable, 1, 1>(&part, &mut out, i, j),
+                    }
+                }
+            }
+        }
+        out
+    }
+}
+
+macro_rules! dot_by_shape {
+    ($simd:ty, $d:expr, $out:expr, $i:expr, $j:expr, [$(($m:literal, $n:literal)),*]) => {
+        match ($d.a_rows.len(), $d.b_rows.len()) {
+            $(($m, $n) => dot_body::<$simd, $m, $n>($d, $out, $i, $j),)*
+            _ => unreachable!("the shape was checked"),
+        }
+    };
+}
+
+/// # Safety
+/// AVX-512 present; bounds checked by `Dot::run`.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx2,fma")]
+unsafe fn dot_avx512(d: &Dot<'_>, out: &mut [[f32; DOT.1]; DOT.0], i: usize, j: usize) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        dot_by_shape!(
+            Avx512,
+            d,
+            out,
+            i,
+            j,
+            [
+                (1, 1),
+                (1, 2),
+                (1, 3),
+                (1, 4),
+                (2, 1),
+                (2, 2),
+                (2, 3),
+                (2, 4),
+                (3, 1),
+                (3, 2),
+                (3, 3),
+                (3, 4),
+                (4, 1),
+                (4, 2),
+                (4, 3),
+                (4, 4)
+            ]
+        );
+    }
+}
+
+/// # Safety
+/// AVX2 and FMA present; bounds checked by `Dot::run`.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn dot_avx2(d: &Dot<'_>, out: &mut [[f32; DOT.1]; DOT.0], i: usize, j: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { dot_by_shape!(Avx2, d, out, i, j, [(1, 1), (1, 2), (2, 1), (2, 2)]) }
+}
+
+/// # Safety
+/// The instruction set of `S` is present; bounds were checked by `Dot::run`.
+#[inline(always)]
+unsafe fn dot_body<S: Simd, const M: usize, const N: usize>(
+    d: &Dot<'_>,
+    out: &mut [[f32; DOT.1]; DOT.0],
+    i: usize,
+    j: usize,
+) {
+    let a_rows: [usize; M] = std::array::from_fn(|m| d.a_rows[m]);
+    let b_rows: [usize; N] = std::array::from_fn(|n| d.b_rows[n]);
+    // SAFETY: `Dot::run` checked that all offsets lie inside the slices.
+    unsafe {
+        let mut acc = [[S::splat(0.0); N]; M];
+        for tap in &d.taps.list {
+            let mut a = d.a.as_ptr().add(tap.a);
+            let mut b = d.b.as_ptr().add(tap.b);
+            for _ in 0..d.depth {
+                let x: [S::V; N] = std::array::from_fn(|n| S::load(b.add(b_rows[n])));
+                for (row, a_row) in acc.iter_mut().zip(a_rows) {
+                    let w = S::load(a.add(a_row));
+                    for (sum, x) in row.iter_mut().zip(x) {
+                        *sum = S::fma(w, x, *sum);
+                    }
+                }
+                a = a.wrapping_add(d.a_step);
+                b = b.wrapping_add(d.b_step);
+            }
+        }
+        for (m, row) in acc.iter().enumerate() {
+            for (n, sum) in row.iter().enumerate() {
+                out[i + m][j + n] = S::sum(*sum);
+            }
+        }
+    }
+}

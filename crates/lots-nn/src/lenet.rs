@@ -1,0 +1,152 @@
+//! LeNet as Caffe has it.
+//!
+//! Source: BVLC Caffe, examples/mnist. The paper's layers CONV1 (1), CONV2 (2), IP1 (3), IP2 (4).
+
+use crate::graph::Graph;
+use crate::onnx::{
+    AttributeProto, Dim, GraphProto, ModelProto, NodeProto, OperatorSetId, ShapeProto, StringEntry,
+    TensorProto, TensorType, TypeProto, ValueInfo, float_tensor,
+};
+use crate::tensor::Tensor;
+use prost::Message;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+/// Who writes our files.
+pub(crate) const PRODUCER: &str = "lots";
+/// The key of the last piece of our files: without it one is cut short.
+pub(crate) const LAST_KEY: &str = "lots.complete";
+
+/// Operator set of files that we write: every current runtime and loader reads it.
+const OPSET: i64 = 18;
+
+/// `extra` (key, value) with what every file of ours says of itself around it.
+pub(crate) fn metadata(extra: &[(String, String)]) -> Vec<(String, String)> {
+    let own = |k: &str, v: &str| (k.to_owned(), v.to_owned());
+    let mut all = vec![
+        own("Image.BitmapPixelFormat", "Gray8"),
+        own("Image.NominalPixelRange", "NominalRange_0_255"),
+    ];
+    all.extend_from_slice(extra);
+    all.push(own(LAST_KEY, "yes"));
+    all
+}
+
+/// LeNet with fresh weights: raw 28×28 grey images 0–255 in, ten logits out.
+///
+/// x/256 → `conv1` 20@5×5 → max 2/2 → `conv2` 50@5×5 → max 2/2 → `ip1` 500 → ReLU → `ip2` 10. Weights are uniform
+/// within ±√(3 / fan-in), biases zero; the same seed gives the same weights everywhere.
+///
+/// Paper: section 4, LeNet.
+#[allow(clippy::missing_panics_doc, reason = "the network is fixed and tested")]
+#[allow(clippy::expect_used, reason = "the network is fixed and tested")]
+pub fn lenet(seed: u64) -> Graph {
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let mut constants = vec![float_tensor("scale", &tensor(vec![], vec![1.0 / 256.0]))];
+    let mut layer = |name: &str, shape: &[usize]| {
+        let fan_in: usize = shape[1..].iter().product();
+        let bound = (3.0 / fan_in as f64).sqrt();
+        let n = shape.iter().product();
+        let weight =
+            (0..n).map(|_| ((random.random::<f64>() * 2.0 - 1.0) * bound) as f32).collect();
+        constants.push(float_tensor(&format!("{name}.weight"), &tensor(shape.to_vec(), weight)));
+        constants.push(float_tensor(&format!("{name}.bias"), &Tensor::zeros(vec![shape[0]])));
+    };
+    layer("conv1", &[20, 1, 5, 5]);
+    layer("conv2", &[50, 20, 5, 5]);
+    layer("ip1", &[500, 800]);
+    layer("ip2", &[10, 500]);
+    let model = model(constants);
+    Graph::from_onnx(&model.encode_to_vec(), "lenet").expect("LeNet is a network that Lots reads")
+}
+
+#[allow(clippy::expect_used, reason = "shapes and numbers are made together")]
+fn tensor(shape: Vec<usize>, data: Vec<f32>) -> Tensor {
+    Tensor::new(shape, data).expect("as many numbers as the shape says")
+}
+
+fn model(initializer: Vec<TensorProto>) -> ModelProto {
+    let ints = |name: &str, ints: &[i64]| AttributeProto {
+        name: name.to_owned(),
+        ints: ints.to_vec(),
+        kind: 7,
+        ..AttributeProto::default()
+    };
+    let node =
+        |name: &str, op: &str, inputs: &[&str], output: &str, attribute: Vec<AttributeProto>| {
+            NodeProto {
+                input: inputs.iter().map(ToString::to_string).collect(),
+                output: vec![output.to_owned()],
+                name: name.to_owned(),
+                op_type: op.to_owned(),
+                attribute,
+                ..NodeProto::default()
+            }
+        };
+    let conv = |name: &str, from: &str, to: &str| {
+        let inputs = [from, &format!("{name}.weight"), &format!("{name}.bias")];
+        node(name, "Conv", &inputs, to, vec![ints("kernel_shape", &[5, 5])])
+    };
+    let pool = |name: &str, from: &str, to: &str| {
+        node(
+            name,
+            "MaxPool",
+            &[from],
+            to,
+            vec![ints("kernel_shape", &[2, 2]), ints("strides", &[2, 2])],
+        )
+    };
+    let gemm = |name: &str, from: &str, to: &str| {
+        let transposed =
+            AttributeProto { name: "transB".into(), i: 1, kind: 2, ..AttributeProto::default() };
+        node(
+            name,
+            "Gemm",
+            &[from, &format!("{name}.weight"), &format!("{name}.bias")],
+            to,
+            vec![transposed],
+        )
+    };
+    let value = |name: &str, shape: &[i64]| ValueInfo {
+        name: name.to_owned(),
+        kind: Some(TypeProto {
+            tensor: Some(TensorType {
+                elem_type: 1,
+                shape: Some(ShapeProto {
+                    dim: std::iter::once(Dim { value: None, param: Some("N".into()) })
+                        .chain(shape.iter().map(|&d| Dim { value: Some(d), param: None }))
+                        .collect(),
+                }),
+            }),
+        }),
+    };
+    ModelProto {
+        ir_version: 8,
+        producer_name: PRODUCER.into(),
+        producer_version: env!("CARGO_PKG_VERSION").into(),
+        graph: Some(GraphProto {
+            node: vec![
+                node("scale", "Mul", &["image", "scale"], "scaled", vec![]),
+                conv("conv1", "scaled", "conv1_out"),
+                pool("pool1", "conv1_out", "pool1_out"),
+                conv("conv2", "pool1_out", "conv2_out"),
+                pool("pool2", "conv2_out", "pool2_out"),
+                node("flatten", "Flatten", &["pool2_out"], "features", vec![]),
+                gemm("ip1", "features", "ip1_out"),
+                node("relu1", "Relu", &["ip1_out"], "relu1_out", vec![]),
+                gemm("ip2", "relu1_out", "logits"),
+            ],
+            name: "lenet".into(),
+            initializer,
+            input: vec![value("image", &[1, 28, 28])],
+            output: vec![value("logits", &[10])],
+            ..GraphProto::default()
+        }),
+        opset_import: vec![OperatorSetId { domain: String::new(), version: OPSET }],
+        metadata_props: metadata(&[])
+            .into_iter()
+            .map(|(key, value)| StringEntry { key, value })
+            .collect(),
+        ..ModelProto::default()
+    }
+}

@@ -1,0 +1,15 @@
+//! ONNX files in and out.
+
+mod proto;
+mod read;
+mod tensors;
+
+pub(crate) use proto::{
+    AttributeProto, Dim, GraphProto, ModelProto, NodeProto, OperatorSetId, ShapeProto, StringEntry,
+    TensorProto, TensorType, TypeProto, ValueInfo,
+};
+pub(crate) use read::read;
+pub(crate) use tensors::{float_tensor, int_tensor};
+
+/// Operator sets that Lots reads. Within them the operators that it has keep their meaning.
+pub(crate) const OPSETS: std::ops::RangeInclusive<i64> = 13..=28;

@@ -1,0 +1,207 @@
+//! Gemm and MatMul with constant weights.
+
+use super::{Keeper, Kept, Operator, Parameter, Run};
+use crate::kernels::{LANES, Packed, matmul, matmul_weight_gradient, transpose_lanes, versioned};
+use crate::scratch::Buffer;
+use crate::tensor::Tensor;
+use std::sync::OnceLock;
+
+/// `y = scale · W x + bias` for each row of the input: one in Gemm, as many as there are in MatMul.
+///
+/// `scale` and the bias' factor are Gemm's alpha and beta. Rows of one image lie one behind the other, so that for the
+/// product they are more groups of images.
+#[derive(Debug)]
+pub(crate) struct Linear {
+    name: &'static str,
+    /// As the file stores it: [outputs, inputs] when `transposed` (Gemm, transB = 1), else [inputs, outputs].
+    weight: Tensor,
+    transposed: bool,
+    scale: f32,
+    bias: Option<Tensor>,
+    bias_scale: f32,
+    /// The bias of each output, scaled.
+    full_bias: Option<Vec<f32>>,
+    forward: Packed,
+    backward: OnceLock<Packed>,
+}
+
+/// What Gemm's attributes say of its product.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct GemmScales {
+    pub(crate) alpha: f32,
+    pub(crate) beta: f32,
+    pub(crate) transposed: bool,
+}
+
+impl Linear {
+    /// Gemm with a constant matrix and a bias of one number or one for each output.
+    pub(crate) fn gemm(weight: Tensor, bias: Option<Tensor>, s: GemmScales) -> Self {
+        Self::new("Gemm", weight, s.transposed, s.alpha, bias, s.beta)
+    }
+
+    /// MatMul of rows of activations with a constant matrix [inputs, outputs].
+    pub(crate) fn matmul(weight: Tensor) -> Self {
+        Self::new("MatMul", weight, false, 1.0, None, 1.0)
+    }
+
+    fn new(
+        name: &'static str,
+        weight: Tensor,
+        transposed: bool,
+        scale: f32,
+        bias: Option<Tensor>,
+        bias_scale: f32,
+    ) -> Self {
+        let mut op = Self {
+            name,
+            weight,
+            transposed,
+            scale,
+            bias,
+            bias_scale,
+            full_bias: None,
+            forward: Packed::default(),
+            backward: OnceLock::new(),
+        };
+        op.forward.rows = op.outputs();
+        op.forward.depth = op.inputs();
+        op.refresh(false);
+        op
+    }
+
+    fn outputs(&self) -> usize {
+        self.weight.shape()[usize::from(!self.transposed)]
+    }
+
+    fn inputs(&self) -> usize {
+        self.weight.shape()[usize::from(self.transposed)]
+    }
+
+    fn backward(&self) -> &Packed {
+        self.backward.get_or_init(|| {
+            let (outputs, inputs, w) = (self.outputs(), self.inputs(), self.weight.data());
+            if self.transposed {
+                Packed::new(inputs, outputs, |i, o| self.scale * w[o * inputs + i])
+            } else {
+                Packed::new(inputs, outputs, |i, o| self.scale * w[i * outputs + o])
+            }
+        })
+    }
+}
+
+impl Operator for Linear {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn joint(&self) -> bool {
+        true
+    }
+
+    fn forward(
+        &self,
+        run: Run,
+        inputs: &[&[f32]],
+        output: &mut [f32],
+        _keeper: Option<Keeper<'_>>,
+    ) {
+        matmul(
+            run.isa,
+            run.parallel,
+            &self.forward,
+            self.full_bias.as_deref(),
+            run.lanes,
+            inputs[0],
+            output,
+        );
+    }
+
+    fn vjp(
+        &self,
+        run: Run,
+        _input: usize,
+        _kept: Kept<'_>,
+        cotangent: &[f32],
+        gradient: &mut [f32],
+    ) {
+        matmul(run.isa, run.parallel, self.backward(), None, run.lanes, cotangent, gradient);
+    }
+
+    fn parameters(&self) -> Vec<Parameter<'_>> {
+        let mut all = vec![Parameter { role: "weight", value: &self.weight }];
+        all.extend(self.bias.as_ref().map(|value| Parameter { role: "bias", value }));
+        all
+    }
+
+    fn parameter_mut(&mut self, at: usize) -> &mut [f32] {
+        match (at, &mut self.bias) {
+            (1, Some(bias)) => bias.data_mut(),
+            _ => self.weight.data_mut(),
+        }
+    }
+
+    fn refresh(&mut self, _parallel: bool) {
+        let (outputs, inputs) = (self.outputs(), self.inputs());
+        let (w, scale) = (self.weight.data(), self.scale);
+        if self.transposed {
+            self.forward.fill(|o, i| scale * w[o * inputs + i]);
+        } else {
+            self.forward.fill(|o, i| scale * w[i * outputs + o]);
+        }
+        self.full_bias = self.bias.as_ref().map(|b| {
+            let b = b.data();
+            (0..outputs).map(|o| self.bias_scale * b[if b.len() == 1 { 0 } else { o }]).collect()
+        });
+        self.backward = OnceLock::new();
+    }
+
+    fn weight_gradients(
+        &self,
+        run: Run,
+        inputs: &[&[f32]],
+        cotangent: &[f32],
+        gradients: &mut [Vec<f32>],
+    ) {
+        let (outs, ins) = (self.outputs(), self.inputs());
+        let groups = cotangent.len() / (outs * LANES);
+        let (x, g, dw) = (inputs[0], cotangent, &mut gradients[0]);
+        let mut rows = Buffer::dirty(groups * LANES * if self.transposed { ins } else { outs });
+        if self.transposed {
+            transpose_lanes(run.isa, x, ins, &mut rows);
+            matmul_weight_gradient(run.isa, run.parallel, outs, ins, g, &rows, dw);
+        } else {
+            transpose_lanes(run.isa, g, outs, &mut rows);
+            matmul_weight_gradient(run.isa, run.parallel, ins, outs, x, &rows, dw);
+        }
+        if self.scale != 1.0 {
+            dw.iter_mut().for_each(|x| *x *= self.scale);
+        }
+        if let Some(bias) = &self.bias {
+            let mut sums = vec![0.0; outs];
+            add_row_sums(run.isa, cotangent, outs, LANES, &mut sums);
+            for (o, sum) in sums.into_iter().enumerate() {
+                gradients[1][if bias.data().len() == 1 { 0 } else { o }] += self.bias_scale * sum;
+            }
+        }
+    }
+}
+
+versioned! {
+    /// `sums[row] += Σ` over groups and `length` numbers of `x`, `[group][row][length]`; sixteen partial sums each.
+    pub(crate) fn add_row_sums(x: &[f32], rows: usize, length: usize, sums: &mut [f32]) {
+        if rows * length == 0 {
+            return;
+        }
+        for group in x.chunks_exact(rows * length) {
+            for (sum, row) in sums.iter_mut().zip(group.chunks_exact(length)) {
+                let mut parts = [0.0f32; LANES];
+                for x in row.chunks(LANES) {
+                    for (part, x) in parts.iter_mut().zip(x) {
+                        *part += x;
+                    }
+                }
+                *sum += parts.iter().sum::<f32>();
+            }
+        }
+    }
+}

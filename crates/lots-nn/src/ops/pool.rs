@@ -1,0 +1,271 @@
+//! MaxPool, AveragePool and GlobalAveragePool.
+
+use super::{Keeper, Keeps, Kept, Operator, Run, Window};
+use crate::kernels::{LANES, versioned};
+
+/// The largest value of each window, planes on their own; of equal ones the first in row order.
+#[derive(Debug)]
+pub(crate) struct MaxPool {
+    planes: usize,
+    window: Window,
+    /// Where each output's taps lie: `[output][tap]`, `u32::MAX` = padding.
+    taps: Vec<u32>,
+}
+
+impl MaxPool {
+    /// Max pooling over [`planes`, `window.input`].
+    pub(crate) fn new(planes: usize, window: Window) -> Self {
+        let mut taps = Vec::new();
+        for_each_tap(&window, |at| taps.push(at.map_or(u32::MAX, |at| at as u32)));
+        Self { planes, window, taps }
+    }
+
+    fn size(&self) -> usize {
+        self.window.kernel[0] * self.window.kernel[1]
+    }
+
+    /// Bytes that name a tap: one for windows of up to 256 taps, else two or more.
+    fn digits(&self) -> usize {
+        let mut digits = 1;
+        while self.size() > 1 << (8 * digits) {
+            digits += 1;
+        }
+        digits
+    }
+
+    /// Calls `f(plane, place in the input plane, cotangent)` for the winner of each window of image `lane`.
+    pub(crate) fn winners(
+        &self,
+        kept: &[u8],
+        cotangent: &[f32],
+        lanes: usize,
+        lane: usize,
+        mut f: impl FnMut(usize, usize, f32),
+    ) {
+        let outputs = self.window.output[0] * self.window.output[1];
+        let all = self.planes * outputs * lanes;
+        for plane in 0..self.planes {
+            for o in 0..outputs {
+                let at = (plane * outputs + o) * lanes + lane;
+                let tap = (0..self.digits())
+                    .fold(0, |tap, d| tap | usize::from(kept[d * all + at]) << (8 * d));
+                f(plane, self.taps[o * self.size() + tap] as usize, cotangent[at]);
+            }
+        }
+    }
+}
+
+fn for_each_tap(w: &Window, mut f: impl FnMut(Option<usize>)) {
+    for y in 0..w.output[0] {
+        for x in 0..w.output[1] {
+            for ky in 0..w.kernel[0] {
+                for kx in 0..w.kernel[1] {
+                    f(w.at(y, x, ky, kx));
+                }
+            }
+        }
+    }
+}
+
+impl Operator for MaxPool {
+    fn name(&self) -> &'static str {
+        "MaxPool"
+    }
+
+    fn keeps(&self) -> Keeps {
+        Keeps {
+            bytes: self.planes * self.window.output[0] * self.window.output[1] * self.digits(),
+            floats: 0,
+        }
+    }
+
+    fn forward(&self, run: Run, inputs: &[&[f32]], output: &mut [f32], keeper: Option<Keeper<'_>>) {
+        let plane = self.window.input[0] * self.window.input[1];
+        let kept = keeper.map(|k| k.bytes);
+        if run.lanes == LANES {
+            max_forward::<LANES>(run.isa, inputs[0], plane, &self.taps, self.size(), output, kept);
+        } else {
+            max_forward::<1>(run.isa, inputs[0], plane, &self.taps, self.size(), output, kept);
+        }
+    }
+
+    fn vjp(
+        &self,
+        run: Run,
+        _input: usize,
+        kept: Kept<'_>,
+        cotangent: &[f32],
+        gradient: &mut [f32],
+    ) {
+        gradient.fill(0.0);
+        let plane = self.window.input[0] * self.window.input[1];
+        for lane in 0..run.lanes {
+            self.winners(kept.bytes, cotangent, run.lanes, lane, |p, at, g| {
+                gradient[(p * plane + at) * run.lanes + lane] += g;
+            });
+        }
+    }
+
+    fn as_max_pool(&self) -> Option<&MaxPool> {
+        Some(self)
+    }
+}
+
+versioned! {
+    fn max_forward<const L: usize>(
+        x: &[f32], plane: usize, taps: &[u32], size: usize, y: &mut [f32], kept: Option<&mut [u8]>,
+    ) {
+        let outputs = taps.len() / size;
+        let all = y.len();
+        let mut kept = kept;
+        for (p, (x, y)) in x.chunks_exact(plane * L).zip(y.chunks_exact_mut(outputs * L)).enumerate() {
+            for (o, (taps, y)) in taps.chunks_exact(size).zip(y.chunks_exact_mut(L)).enumerate() {
+                let mut best = [f32::NEG_INFINITY; L];
+                let mut winner = [0u32; L];
+                let mut first = true;
+                for (t, &at) in taps.iter().enumerate() {
+                    if at == u32::MAX {
+                        continue;
+                    }
+                    let v = &x[at as usize * L..][..L];
+                    for l in 0..L {
+                        // The first tap wins without a contest, so that padding never does.
+                        let wins = first | (v[l] > best[l]);
+                        best[l] = if wins { v[l] } else { best[l] };
+                        winner[l] = if wins { t as u32 } else { winner[l] };
+                    }
+                    first = false;
+                }
+                y.copy_from_slice(&best);
+                if let Some(kept) = &mut kept {
+                    for (digit, kept) in kept.chunks_exact_mut(all).enumerate() {
+                        for (k, w) in kept[(p * outputs + o) * L..][..L].iter_mut().zip(winner) {
+                            *k = (w >> (8 * digit)) as u8;
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The mean of each window, planes on their own.
+#[derive(Debug)]
+pub(crate) struct AveragePool {
+    name: &'static str,
+    planes: usize,
+    window: Window,
+    /// One over what each output is divided by.
+    scale: Vec<f32>,
+}
+
+impl AveragePool {
+    /// Average pooling over [`planes`, `window.input`]; padding counts as zeros where `count_padding`.
+    pub(crate) fn new(planes: usize, window: Window, count_padding: bool) -> Self {
+        let mut scale = Vec::new();
+        for y in 0..window.output[0] {
+            for x in 0..window.output[1] {
+                scale.push(1.0 / window_count(&window, y, x, count_padding) as f32);
+            }
+        }
+        Self { name: "AveragePool", planes, window, scale }
+    }
+
+    /// The mean of each whole plane.
+    pub(crate) fn global(planes: usize, input: [usize; 2]) -> Self {
+        let window = Window {
+            kernel: input,
+            stride: [1, 1],
+            dilation: [1, 1],
+            pad: [0, 0],
+            pad_end: [0, 0],
+            input,
+            output: [1, 1],
+        };
+        Self { name: "GlobalAveragePool", ..Self::new(planes, window, true) }
+    }
+
+    /// Calls `f(output, place)` for each tap that is not padding.
+    fn each(&self, mut f: impl FnMut(usize, usize)) {
+        let size = self.window.kernel[0] * self.window.kernel[1];
+        let mut tap = 0;
+        for_each_tap(&self.window, |at| {
+            if let Some(at) = at {
+                f(tap / size, at);
+            }
+            tap += 1;
+        });
+    }
+}
+
+/// What window (y, x) is divided by. Declared padding counts where asked; rows that only `ceil_mode` adds never do.
+fn window_count(w: &Window, y: usize, x: usize, count_padding: bool) -> usize {
+    let along = |a: usize, at: usize| {
+        let taps = (0..w.kernel[a]).map(|k| at * w.stride[a] + k * w.dilation[a]);
+        taps.filter(|&p| {
+            if count_padding {
+                p < w.pad[a] + w.input[a] + w.pad_end[a]
+            } else {
+                p >= w.pad[a] && p < w.pad[a] + w.input[a]
+            }
+        })
+        .count()
+    };
+    (along(0, y) * along(1, x)).max(1)
+}
+
+impl Operator for AveragePool {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn forward(
+        &self,
+        run: Run,
+        inputs: &[&[f32]],
+        output: &mut [f32],
+        _keeper: Option<Keeper<'_>>,
+    ) {
+        let (plane, outputs) = (self.window.input[0] * self.window.input[1], self.scale.len());
+        let l = run.lanes;
+        output.fill(0.0);
+        for (x, y) in inputs[0].chunks_exact(plane * l).zip(output.chunks_exact_mut(outputs * l)) {
+            self.each(|o, at| add(run.isa, &x[at * l..][..l], &mut y[o * l..][..l]));
+            for (y, scale) in y.chunks_exact_mut(l).zip(&self.scale) {
+                y.iter_mut().for_each(|y| *y *= scale);
+            }
+        }
+    }
+
+    fn vjp(
+        &self,
+        run: Run,
+        _input: usize,
+        _kept: Kept<'_>,
+        cotangent: &[f32],
+        gradient: &mut [f32],
+    ) {
+        let (plane, outputs) = (self.window.input[0] * self.window.input[1], self.scale.len());
+        let l = run.lanes;
+        gradient.fill(0.0);
+        for (g, dx) in cotangent.chunks_exact(outputs * l).zip(gradient.chunks_exact_mut(plane * l))
+        {
+            self.each(|o, at| {
+                add_scaled(run.isa, self.scale[o], &g[o * l..][..l], &mut dx[at * l..][..l])
+            });
+        }
+        debug_assert_eq!(self.planes * plane * l, gradient.len());
+    }
+}
+
+versioned! {
+    fn add(x: &[f32], y: &mut [f32]) {
+        y.iter_mut().zip(x).for_each(|(y, x)| *y += x);
+    }
+}
+
+versioned! {
+    fn add_scaled(scale: f32, x: &[f32], y: &mut [f32]) {
+        y.iter_mut().zip(x).for_each(|(y, x)| *y += scale * x);
+    }
+}

@@ -1,0 +1,36 @@
+//! Loops over all processor cores, or over one where the feature `parallel` is off.
+
+/// Calls `f` for 0..n, in parallel when asked for and built in. The calls must not depend on each other.
+pub(crate) fn for_each(parallel: bool, n: usize, f: impl Fn(usize) + Send + Sync) {
+    #[cfg(feature = "parallel")]
+    if parallel && n > 1 {
+        use rayon::prelude::*;
+        (0..n).into_par_iter().for_each(f);
+        return;
+    }
+    let _ = parallel;
+    (0..n).for_each(f);
+}
+
+/// Calls `f` for each item and collects what it returns, in order.
+pub(crate) fn map<T: Send, R: Send>(
+    parallel: bool,
+    items: Vec<T>,
+    f: impl Fn(T) -> R + Send + Sync,
+) -> Vec<R> {
+    #[cfg(feature = "parallel")]
+    if parallel && items.len() > 1 {
+        use rayon::prelude::*;
+        return items.into_par_iter().map(f).collect();
+    }
+    let _ = parallel;
+    items.into_iter().map(f).collect()
+}
+
+/// Threads that a parallel loop would use.
+pub(crate) fn threads() -> usize {
+    #[cfg(feature = "parallel")]
+    return rayon::current_num_threads();
+    #[cfg(not(feature = "parallel"))]
+    1
+}
