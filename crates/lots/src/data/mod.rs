@@ -1,3 +1,10 @@
 //! Data sets: the IDX format, images with labels, and the references by which users name them.
 
+mod dataset;
+mod folder;
 pub mod idx;
+mod mnist;
+mod reference;
+
+pub use dataset::{DEFAULT_CLASSES, Dataset};
+pub use reference::{Split, open_dataset, open_dataset_with_classes};

@@ -70,6 +70,13 @@ impl Image {
         Ok(Self { width, height, channels, pixels })
     }
 
+    /// An image whose shape has been checked already.
+    pub(crate) fn of_checked(shape: [usize; 3], pixels: Vec<u8>) -> Self {
+        let [height, width, channels] = shape;
+        debug_assert_eq!(pixels.len(), height * width * channels);
+        Self { width, height, channels, pixels }
+    }
+
     /// Width in pixels.
     pub fn width(&self) -> usize {
         self.width

@@ -1,0 +1,366 @@
+//! Data references: how users name data sets, parts of them, and single images.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use super::dataset::{DEFAULT_CLASSES, Dataset, check_labels};
+use super::folder::open_folder;
+use super::mnist::mnist;
+use crate::error::{DataError, shown};
+
+/// The part of a data set that is for training, or the one for testing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Split {
+    /// `train`: files named `train-…`.
+    Train,
+    /// `test`: files named `t10k-…` or `test-…`.
+    Test,
+}
+
+impl fmt::Display for Split {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Train => "train",
+            Self::Test => "test",
+        })
+    }
+}
+
+/// Opens the data set that `spec` names, with labels 0–9.
+///
+/// A reference is `SET[:train|:test][:POSITION|:START..END]`: `mnist:test`, `mnist:train:0..100`, `mnist:test:17`,
+/// `digits`, `digits:test:17`. Positions count from 0, and `END` is not included.
+///
+/// `SET` is `mnist`, the set inside the library, or a folder of IDX files named `<prefix>-images-idx3-ubyte` and
+/// `<prefix>-labels-idx1-ubyte`, raw or with `.gz`, also with a dot before `idx`, and with `idx4` for RGB. The word before
+/// `-images` tells the split: `train`, `t10k` or `test`. Without `:train` or `:test`, a folder with one set means that
+/// one; of several, and of `mnist`, the split is `prefer`. A folder without labels gives a set without labels.
+///
+/// A path that exists wins over this syntax, even with `:` in it; only the bare word `mnist` is always the set inside
+/// the library (`./mnist` is the folder).
+///
+/// # Errors
+/// When nothing of that name exists, the files are not as they should be, the range reaches behind the last image,
+/// or `mnist` is asked for in a build without the feature `mnist`.
+pub fn open_dataset(spec: &str, prefer: Split) -> Result<Dataset, DataError> {
+    open_dataset_with_classes(spec, prefer, DEFAULT_CLASSES)
+}
+
+/// Opens the data set that `spec` names as [`open_dataset`] does, with labels 0 … `classes` − 1.
+///
+/// # Errors
+/// For the reasons of [`open_dataset`], and when `classes` is not 1–256.
+pub fn open_dataset_with_classes(
+    spec: &str,
+    prefer: Split,
+    classes: usize,
+) -> Result<Dataset, DataError> {
+    let reference = Reference::parse(spec).ok_or_else(|| DataError::Reference {
+        wanted: "data set",
+        spec: spec.to_owned(),
+        remedy: format!("known: {KNOWN}; a part of one: …:17 or …:0..100"),
+    })?;
+    reference.open(prefer, classes)
+}
+
+#[cfg(feature = "mnist")]
+const KNOWN: &str = "mnist:test, mnist:train, a folder of IDX files";
+#[cfg(not(feature = "mnist"))]
+const KNOWN: &str = "a folder of IDX files (this build lacks the feature \"mnist\")";
+
+/// A reference taken apart.
+#[derive(Debug, PartialEq, Eq)]
+struct Reference {
+    base: Base,
+    split: Option<Split>,
+    range: Option<Range<usize>>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Base {
+    Mnist,
+    /// Exists.
+    Path(PathBuf),
+}
+
+impl Reference {
+    /// Takes parts off the end until what is left is `mnist` or a path that exists.
+    fn parse(spec: &str) -> Option<Self> {
+        let (mut rest, mut range, mut split) = (spec, None, None);
+        if let (None, Some((head, last))) = (base(rest), rest.rsplit_once(':'))
+            && let Some(found) = parse_range(last)
+        {
+            (rest, range) = (head, Some(found));
+        }
+        if let (None, Some((head, last))) = (base(rest), rest.rsplit_once(':')) {
+            split = [Split::Train, Split::Test].into_iter().find(|s| s.to_string() == last);
+            if split.is_some() {
+                rest = head;
+            }
+        }
+        Some(Self { base: base(rest)?, split, range })
+    }
+
+    fn open(self, prefer: Split, classes: usize) -> Result<Dataset, DataError> {
+        let (set, split, base) = match self.base {
+            Base::Mnist => {
+                let split = self.split.unwrap_or(prefer);
+                let set = mnist(split)?;
+                check_labels(set.name(), set.labels().unwrap_or_default(), classes)?;
+                (Cow::Borrowed(set), Some(split), "mnist".to_owned())
+            }
+            Base::Path(path) if path.is_dir() => {
+                let (set, split) = open_folder(&path, self.split, prefer, classes)?;
+                (Cow::Owned(set), split, shown(&path))
+            }
+            Base::Path(path) => {
+                let problem = format!("is a file, wanted a data set: {KNOWN}");
+                return Err(DataError::content(shown(&path), problem));
+            }
+        };
+        let Some(range) = self.range else { return Ok(set.into_owned()) };
+        set.range(range).map_err(|e| match (e, split) {
+            // The user wrote the set and the split apart; so does the message.
+            (DataError::Position { len, wanted, .. }, Some(split)) => {
+                DataError::Position { set: base, kind: format!("{split} images"), len, wanted }
+            }
+            (e, _) => e,
+        })
+    }
+}
+
+fn base(text: &str) -> Option<Base> {
+    if text == "mnist" {
+        return Some(Base::Mnist);
+    }
+    let path = Path::new(text);
+    path.exists().then(|| Base::Path(path.to_owned()))
+}
+
+/// `17` or `0..100`.
+fn parse_range(text: &str) -> Option<Range<usize>> {
+    let number = |digits: &str| -> Option<usize> {
+        // `parse` alone would take "+1".
+        if digits.bytes().all(|b| b.is_ascii_digit()) { digits.parse().ok() } else { None }
+    };
+    if let Some((start, end)) = text.split_once("..") {
+        return Some(number(start)?..number(end)?);
+    }
+    let position = number(text)?;
+    Some(position..position.checked_add(1)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::data::idx::tests::{gzip, idx};
+
+    /// A folder with the given files: images are 3 of 2×2 (rank 3) or 2×2×3 (rank 4), labels are 0, 1, 2.
+    fn folder(parent: &Path, name: &str, files: &[&str]) -> String {
+        let dir = parent.join(name);
+        fs::create_dir(&dir).unwrap();
+        for file in files {
+            let sizes: &[u32] = match file {
+                f if f.contains("idx1") => &[3],
+                f if f.contains("idx3") => &[3, 2, 2],
+                _ => &[3, 2, 2, 3],
+            };
+            let content: Vec<u8> = (0..sizes.iter().product::<u32>() as u8).collect();
+            let bytes = idx(8, sizes, &content);
+            fs::write(dir.join(file), if file.ends_with(".gz") { gzip(&bytes) } else { bytes })
+                .unwrap();
+        }
+        dir.to_str().unwrap().to_owned()
+    }
+
+    /// Opens every spec with its preference and compares name, shape and labels, or the message; `T` stands for the folder.
+    fn check(temp: &Path, cases: &[(&str, Split, &str)]) {
+        let temp = temp.to_str().unwrap();
+        let failures: Vec<String> = cases
+            .iter()
+            .filter_map(|&(spec, prefer, wanted)| {
+                let found = open_dataset(&spec.replace("T/", &format!("{temp}/")), prefer)
+                    .map_or_else(|e| e.to_string(), |set| format!("{set:?}"))
+                    .replace(&format!("{temp}/"), "T/");
+                (found != wanted).then(|| format!("{spec}:\n  wanted {wanted}\n  found  {found}"))
+            })
+            .collect();
+        assert!(failures.is_empty(), "{}", failures.join("\n"));
+    }
+
+    #[test]
+    fn folders_of_idx_files() {
+        use Split::{Test, Train};
+        let temp = tempfile::tempdir().unwrap();
+        let t = temp.path();
+        let both = [
+            "train-images-idx3-ubyte.gz",
+            "train-labels-idx1-ubyte.gz",
+            "t10k-images-idx3-ubyte",
+            "t10k-labels-idx1-ubyte",
+        ];
+        folder(t, "both", &both);
+        folder(t, "one", &["my-images.idx3-ubyte", "my-labels.idx1-ubyte.gz", "notes.txt"]);
+        folder(t, "train", &["train-images-idx3-ubyte", "train-labels-idx1-ubyte"]);
+        folder(t, "rgb", &["test-images-idx4-ubyte", "test-labels-idx1-ubyte"]);
+        folder(
+            t,
+            "twice",
+            &["a-images-idx3-ubyte", "a-images-idx3-ubyte.gz", "a-labels-idx1-ubyte"],
+        );
+        folder(t, "bare", &["a-images-idx3-ubyte"]);
+        folder(t, "with:test", &["a-images-idx3-ubyte"]);
+        folder(t, "with:5", &["a-images-idx3-ubyte", "a-labels-idx1-ubyte"]);
+        folder(t, "empty", &["images-idx3-ubyte", "x-images-idx2-ubyte"]);
+        folder(t, "orphans", &["a-images-idx3-ubyte", "b-labels-idx1-ubyte"]);
+        folder(t, "several", &["a-images-idx3-ubyte", "b-images-idx3-ubyte"]);
+        folder(t, "ambiguous", &["a-train-images-idx3-ubyte", "b-train-images-idx3-ubyte"]);
+        folder(t, "clash", &["a-images-idx3-ubyte", "a-images.idx3-ubyte"]);
+        fs::write(t.join("file"), "x").unwrap();
+        check(
+            t,
+            &[
+                ("T/both", Train, "Dataset \"T/both:train\" 3×2×2×1 with labels"),
+                ("T/both", Test, "Dataset \"T/both:test\" 3×2×2×1 with labels"),
+                ("T/both:train", Test, "Dataset \"T/both:train\" 3×2×2×1 with labels"),
+                ("T/both:test:1", Train, "Dataset \"T/both:test:1\" 1×2×2×1 with labels"),
+                ("T/both:0..2", Test, "Dataset \"T/both:test:0..2\" 2×2×2×1 with labels"),
+                ("T/one", Test, "Dataset \"T/one\" 3×2×2×1 with labels"),
+                ("T/one:2", Test, "Dataset \"T/one:2\" 1×2×2×1 with labels"),
+                ("T/train", Test, "Dataset \"T/train:train\" 3×2×2×1 with labels"),
+                ("T/rgb:test", Train, "Dataset \"T/rgb:test\" 3×2×2×3 with labels"),
+                ("T/twice", Train, "Dataset \"T/twice\" 3×2×2×1 with labels"),
+                ("T/bare", Train, "Dataset \"T/bare\" 3×2×2×1"),
+                ("T/with:test", Train, "Dataset \"T/with:test\" 3×2×2×1"),
+                ("T/with:test:1", Train, "Dataset \"T/with:test:1\" 1×2×2×1"),
+                ("T/with:5", Train, "Dataset \"T/with:5\" 3×2×2×1 with labels"),
+                ("T/with:5:2", Train, "Dataset \"T/with:5:2\" 1×2×2×1 with labels"),
+                ("T/both:test:3", Test, "T/both has 3 test images, 0–2; found 3"),
+                ("T/both:train:2..9", Test, "T/both has 3 train images, 0–2; found 2..9"),
+                ("T/one:2..2", Test, "T/one has 3 images, 0–2; found 2..2"),
+                ("T/one:test", Test, "T/one holds no test images; it holds: my"),
+                ("T/train:test", Test, "T/train holds no test images; it holds: train"),
+                (
+                    "T/empty",
+                    Test,
+                    "T/empty holds no IDX images; wanted files named \
+                     <prefix>-images-idx3-ubyte[.gz] and <prefix>-labels-idx1-ubyte[.gz]",
+                ),
+                (
+                    "T/orphans",
+                    Test,
+                    "T/orphans holds no labels for a, but labels without images (b-labels-idx1-ubyte); name them after a",
+                ),
+                ("T/several", Test, "T/several holds no test images; it holds: a, b"),
+                (
+                    "T/ambiguous",
+                    Train,
+                    "T/ambiguous holds several sets of images (a-train, b-train), wanted one; give each its own folder",
+                ),
+                (
+                    "T/clash",
+                    Train,
+                    "T/clash holds both a-images-idx3-ubyte and a-images.idx3-ubyte, wanted one; remove the other",
+                ),
+            ],
+        );
+        let file = format!("T/file is a file, wanted a data set: {KNOWN}");
+        check(t, &[("T/file", Test, &file), ("T/file:3", Test, &file)]);
+    }
+
+    #[test]
+    fn labels_beyond_the_classes_and_other_numbers_of_classes() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = folder(temp.path(), "d", &["a-images-idx3-ubyte", "a-labels-idx1-ubyte"]);
+        let message = open_dataset_with_classes(&dir, Split::Test, 2).unwrap_err().to_string();
+        let wanted =
+            format!("label 2 at position 2 of {dir}/a-labels-idx1-ubyte; labels must be 0–1");
+        assert_eq!(message, wanted);
+        assert!(open_dataset_with_classes(&dir, Split::Test, 3).is_ok());
+    }
+
+    #[test]
+    fn a_spec_that_names_nothing_lists_what_exists() {
+        let specs = [
+            "",
+            ":",
+            "foo:",
+            "foo",
+            "foo:test",
+            "foo:3",
+            "foo:test:3",
+            "mnist:",
+            "mnist:tests",
+            "mnist:test:",
+            "mnist:test:x",
+            "mnist:test:-1",
+            "mnist:test:+1",
+            "mnist:test:0..",
+            "mnist:test:..3",
+            "mnist:test:0..x",
+            "mnist:test:0..1..2",
+            "mnist:3:test",
+            "mnist:test:train",
+            "mnist:test:1:2",
+            "mnist:test:99999999999999999999999",
+            "foo\nbar",
+        ];
+        let failures: Vec<String> = specs
+            .into_iter()
+            .filter_map(|spec| {
+                let found = open_dataset(spec, Split::Test)
+                    .map_or_else(|e| e.to_string(), |set| format!("{set:?}"));
+                let wanted = format!(
+                    "no data set {spec:?}; known: {KNOWN}; a part of one: …:17 or …:0..100"
+                );
+                (found != wanted).then(|| format!("wanted {wanted}, found {found}"))
+            })
+            .collect();
+        assert!(failures.is_empty(), "{failures:#?}");
+    }
+
+    #[cfg(feature = "mnist")]
+    #[test]
+    fn mnist_references() {
+        use Split::{Test, Train};
+        let temp = tempfile::tempdir().unwrap();
+        check(
+            temp.path(),
+            &[
+                ("mnist", Train, "Dataset \"mnist:train\" 60000×28×28×1 with labels"),
+                ("mnist", Test, "Dataset \"mnist:test\" 10000×28×28×1 with labels"),
+                ("mnist:train", Test, "Dataset \"mnist:train\" 60000×28×28×1 with labels"),
+                (
+                    "mnist:test:0..100",
+                    Train,
+                    "Dataset \"mnist:test:0..100\" 100×28×28×1 with labels",
+                ),
+                ("mnist:test:17", Train, "Dataset \"mnist:test:17\" 1×28×28×1 with labels"),
+                ("mnist:17", Train, "Dataset \"mnist:train:17\" 1×28×28×1 with labels"),
+                ("mnist:test:10000", Train, "mnist has 10000 test images, 0–9999; found 10000"),
+                (
+                    "mnist:test:9990..10001",
+                    Train,
+                    "mnist has 10000 test images, 0–9999; found 9990..10001",
+                ),
+                ("mnist:test:7..3", Train, "mnist has 10000 test images, 0–9999; found 7..3"),
+            ],
+        );
+        assert_eq!(open_dataset("mnist:test:17", Test).unwrap().label(0), Some(7));
+        let message = open_dataset_with_classes("mnist", Test, 5).unwrap_err().to_string();
+        assert_eq!(message, "label 7 at position 0 of mnist:test; labels must be 0–4");
+    }
+
+    #[cfg(not(feature = "mnist"))]
+    #[test]
+    fn without_the_feature_mnist_is_refused() {
+        for spec in ["mnist", "mnist:test", "mnist:train:3"] {
+            let message = open_dataset(spec, Split::Test).unwrap_err().to_string();
+            assert!(message.contains("the feature \"mnist\" of the crate lots"), "{message}");
+        }
+    }
+}
