@@ -77,6 +77,10 @@ impl DataError {
         Self::Read { name: name.into(), reason: reason.to_string() }
     }
 
+    pub(crate) fn write(name: impl Into<String>, reason: impl ToString) -> Self {
+        Self::Write { name: name.into(), reason: reason.to_string() }
+    }
+
     pub(crate) fn content(name: impl Into<String>, problem: impl Into<String>) -> Self {
         Self::Content { name: name.into(), problem: problem.into() }
     }

@@ -4,6 +4,6 @@ pub mod data;
 mod error;
 mod image;
 
-pub use data::{Dataset, Split, open_dataset};
+pub use data::{Dataset, NamedImage, Split, open_dataset, open_image};
 pub use error::DataError;
 pub use image::Image;

@@ -7,4 +7,4 @@ mod mnist;
 mod reference;
 
 pub use dataset::{DEFAULT_CLASSES, Dataset};
-pub use reference::{Split, open_dataset, open_dataset_with_classes};
+pub use reference::{NamedImage, Split, open_dataset, open_dataset_with_classes, open_image};

@@ -9,6 +9,7 @@ use super::dataset::{DEFAULT_CLASSES, Dataset, check_labels};
 use super::folder::open_folder;
 use super::mnist::mnist;
 use crate::error::{DataError, shown};
+use crate::image::Image;
 
 /// The part of a data set that is for training, or the one for testing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +66,45 @@ pub fn open_dataset_with_classes(
     reference.open(prefer, classes)
 }
 
+/// One image with what is known of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedImage {
+    /// The pixels.
+    pub image: Image,
+    /// The reference that opens it: `mnist:test:17`, `photo.png`.
+    pub name: String,
+    /// Its class, counted from 0, where the data set has labels; `None` for an image file.
+    pub label: Option<usize>,
+}
+
+/// Opens the one image that `spec` names: a PNG file, or an image of a data set as in [`open_dataset`]
+/// (`mnist:test:17`; `test` where the split is left open).
+///
+/// # Errors
+/// When nothing of that name exists, it is more than one image, or the file or data set is not as it should be (see
+/// [`Image::from_png`] and [`open_dataset`]).
+pub fn open_image(spec: &str) -> Result<NamedImage, DataError> {
+    let reference = Reference::parse(spec).ok_or_else(|| DataError::Reference {
+        wanted: "image",
+        spec: spec.to_owned(),
+        remedy: format!("wanted a PNG file or one image of a data set (…:17); known: {KNOWN}"),
+    })?;
+    if let Reference { base: Base::Path(path), split: None, range: None } = &reference
+        && !path.is_dir()
+    {
+        return Ok(NamedImage { image: Image::read_png(path)?, name: shown(path), label: None });
+    }
+    let set = reference.open(Split::Test, DEFAULT_CLASSES)?;
+    if set.len() > 1 || reference.range.is_none() {
+        let problem = format!(
+            "is a data set ({} image(s)), wanted one image; add its position, as in :17",
+            set.len()
+        );
+        return Err(DataError::content(set.name(), problem));
+    }
+    Ok(NamedImage { image: set.image(0), name: set.name().to_owned(), label: set.label(0) })
+}
+
 #[cfg(feature = "mnist")]
 const KNOWN: &str = "mnist:test, mnist:train, a folder of IDX files";
 #[cfg(not(feature = "mnist"))]
@@ -103,8 +143,8 @@ impl Reference {
         Some(Self { base: base(rest)?, split, range })
     }
 
-    fn open(self, prefer: Split, classes: usize) -> Result<Dataset, DataError> {
-        let (set, split, base) = match self.base {
+    fn open(&self, prefer: Split, classes: usize) -> Result<Dataset, DataError> {
+        let (set, split, base) = match &self.base {
             Base::Mnist => {
                 let split = self.split.unwrap_or(prefer);
                 let set = mnist(split)?;
@@ -112,15 +152,15 @@ impl Reference {
                 (Cow::Borrowed(set), Some(split), "mnist".to_owned())
             }
             Base::Path(path) if path.is_dir() => {
-                let (set, split) = open_folder(&path, self.split, prefer, classes)?;
-                (Cow::Owned(set), split, shown(&path))
+                let (set, split) = open_folder(path, self.split, prefer, classes)?;
+                (Cow::Owned(set), split, shown(path))
             }
             Base::Path(path) => {
                 let problem = format!("is a file, wanted a data set: {KNOWN}");
-                return Err(DataError::content(shown(&path), problem));
+                return Err(DataError::content(shown(path), problem));
             }
         };
-        let Some(range) = self.range else { return Ok(set.into_owned()) };
+        let Some(range) = self.range.clone() else { return Ok(set.into_owned()) };
         set.range(range).map_err(|e| match (e, split) {
             // The user wrote the set and the split apart; so does the message.
             (DataError::Position { len, wanted, .. }, Some(split)) => {
@@ -158,6 +198,7 @@ mod tests {
 
     use super::*;
     use crate::data::idx::tests::{gzip, idx};
+    use crate::image::tests::grey_png;
 
     /// A folder with the given files: images are 3 of 2×2 (rank 3) or 2×2×3 (rank 4), labels are 0, 1, 2.
     fn folder(parent: &Path, name: &str, files: &[&str]) -> String {
@@ -273,6 +314,61 @@ mod tests {
     }
 
     #[test]
+    fn single_images() {
+        let temp = tempfile::tempdir().unwrap();
+        let t = temp.path();
+        folder(
+            t,
+            "both",
+            &["train-images-idx3-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"],
+        );
+        folder(t, "bare", &["a-images-idx3-ubyte"]);
+        fs::write(t.join("a.png"), grey_png()).unwrap();
+        fs::write(t.join("b:3"), grey_png()).unwrap();
+        fs::write(t.join("c.jpg"), [0xff, 0xd8, 0xff]).unwrap();
+        let several = |n| {
+            format!("is a data set ({n} image(s)), wanted one image; add its position, as in :17")
+        };
+        let nothing =
+            format!("wanted a PNG file or one image of a data set (…:17); known: {KNOWN}");
+        let cases = [
+            ("T/a.png", "T/a.png None [1, 2, 3, 4]".to_owned()),
+            ("T/b:3", "T/b:3 None [1, 2, 3, 4]".to_owned()),
+            ("T/both:train:2", "T/both:train:2 None [8, 9, 10, 11]".to_owned()),
+            ("T/both:1", "T/both:test:1 Some(1) [4, 5, 6, 7]".to_owned()),
+            ("T/both:test:0..1", "T/both:test:0 Some(0) [0, 1, 2, 3]".to_owned()),
+            ("T/bare:0", "T/bare:0 None [0, 1, 2, 3]".to_owned()),
+            ("T/both", format!("T/both:test {}", several(3))),
+            ("T/bare", format!("T/bare {}", several(3))),
+            ("T/both:train:0..2", format!("T/both:train:0..2 {}", several(2))),
+            ("T/both:train:3", "T/both has 3 train images, 0–2; found 3".to_owned()),
+            ("T/a.png:0", format!("T/a.png is a file, wanted a data set: {KNOWN}")),
+            ("T/none.png", format!("no image \"T/none.png\"; {nothing}")),
+            ("", format!("no image \"\"; {nothing}")),
+            (
+                "T/c.jpg",
+                "T/c.jpg is not a PNG file: it starts with ff d8 ff, wanted 89 50 4e 47 0d 0a 1a 0a; convert it to PNG".to_owned(),
+            ),
+        ];
+        let root = format!("{}/", t.display());
+        let failures: Vec<String> = cases
+            .into_iter()
+            .filter_map(|(spec, wanted)| {
+                let found = open_image(&spec.replace("T/", &root))
+                    .map_or_else(
+                        |e| e.to_string(),
+                        |found| {
+                            format!("{} {:?} {:?}", found.name, found.label, found.image.pixels())
+                        },
+                    )
+                    .replace(&root, "T/");
+                (found != wanted).then(|| format!("{spec}:\n  wanted {wanted}\n  found  {found}"))
+            })
+            .collect();
+        assert!(failures.is_empty(), "{}", failures.join("\n"));
+    }
+
+    #[test]
     fn labels_beyond_the_classes_and_other_numbers_of_classes() {
         let temp = tempfile::tempdir().unwrap();
         let dir = folder(temp.path(), "d", &["a-images-idx3-ubyte", "a-labels-idx1-ubyte"]);
@@ -350,7 +446,9 @@ mod tests {
                 ("mnist:test:7..3", Train, "mnist has 10000 test images, 0–9999; found 7..3"),
             ],
         );
-        assert_eq!(open_dataset("mnist:test:17", Test).unwrap().label(0), Some(7));
+        let digit = open_image("mnist:test:17").unwrap();
+        assert_eq!((digit.name.as_str(), digit.label), ("mnist:test:17", Some(7)));
+        assert_eq!(digit.image, open_dataset("mnist:test", Test).unwrap().image(17));
         let message = open_dataset_with_classes("mnist", Test, 5).unwrap_err().to_string();
         assert_eq!(message, "label 7 at position 0 of mnist:test; labels must be 0–4");
     }

@@ -1,5 +1,8 @@
 //! 8-bit images: what data sets hold, what attacks return, what measures compare.
 
+mod decode;
+mod file;
+
 use std::fmt;
 
 /// An 8-bit image, grey (1 channel) or RGB (3 channels).
@@ -102,4 +105,9 @@ impl fmt::Debug for Image {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Image {}×{}×{}", self.width, self.height, self.channels)
     }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    pub(crate) use super::decode::tests::grey_png;
 }

@@ -1,0 +1,145 @@
+//! PNG files.
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read, Write};
+use std::path::{Path, PathBuf};
+
+use png::{BitDepth, ColorType, Encoder};
+
+use super::Image;
+use super::decode::MAX_FILE;
+use crate::error::{DataError, shown};
+
+impl Image {
+    /// Reads the PNG file at `path`, as [`from_png`](Self::from_png) does.
+    ///
+    /// # Errors
+    /// When the file cannot be read, is larger than 1 GiB, or for any reason of [`from_png`](Self::from_png).
+    pub fn read_png(path: &Path) -> Result<Self, DataError> {
+        let name = shown(path);
+        let mut bytes = Vec::new();
+        File::open(path)
+            .and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes))
+            .map_err(|e| DataError::read(&name, e))?;
+        if bytes.len() as u64 > MAX_FILE {
+            let problem =
+                format!("is too long, wanted at most {MAX_FILE} bytes; scale it down first");
+            return Err(DataError::content(name, problem));
+        }
+        Self::from_png(&bytes, &name)
+    }
+
+    /// Writes the image to `path` as PNG, grey or RGB of 8 bits. What lies there is replaced at once, when all is written:
+    /// nobody ever sees half a file.
+    ///
+    /// # Errors
+    /// When the folder does not exist or cannot be written to, `path` is a folder, or the disk is full.
+    pub fn write_png(&self, path: &Path) -> Result<(), DataError> {
+        self.to_png()
+            .and_then(|bytes| write_whole(path, &bytes))
+            .map_err(|e| DataError::write(shown(path), e))
+    }
+
+    fn to_png(&self) -> io::Result<Vec<u8>> {
+        let side = |n: usize| {
+            u32::try_from(n)
+                .map_err(|_| io::Error::other(format!("{n} pixels on a side are too many for PNG")))
+        };
+        let mut bytes = Vec::new();
+        let mut encoder = Encoder::new(&mut bytes, side(self.width)?, side(self.height)?);
+        encoder.set_color(if self.channels == 1 { ColorType::Grayscale } else { ColorType::Rgb });
+        encoder.set_depth(BitDepth::Eight);
+        let mut writer = encoder.write_header()?;
+        writer.write_image_data(&self.pixels)?;
+        writer.finish()?;
+        Ok(bytes)
+    }
+}
+
+/// Writes a new file beside `path` and renames it to `path`; a failure leaves neither.
+fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    if path.file_name().is_none() {
+        return Err(io::Error::new(ErrorKind::IsADirectory, "is a folder, wanted a file name"));
+    }
+    let (mut file, temporary) = new_file_beside(path)?;
+    let written = file.write_all(bytes).and_then(|()| file.sync_all());
+    drop(file);
+    written.and_then(|()| fs::rename(&temporary, path)).inspect_err(|_| {
+        // The first error is the one to tell.
+        let _ = fs::remove_file(&temporary);
+    })
+}
+
+/// A file that did not exist before: other threads and processes may be writing to the same folder.
+fn new_file_beside(path: &Path) -> io::Result<(File, PathBuf)> {
+    let mut number = 0_u32;
+    loop {
+        // Its own short name: one made of `path`'s could be too long.
+        let temporary = path.with_file_name(format!(".lots-{number}.tmp"));
+        match File::create_new(&temporary) {
+            Err(e) if e.kind() == ErrorKind::AlreadyExists && number < 10_000 => number += 1,
+            file => return Ok((file?, temporary)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::decode::tests::grey_png;
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.png");
+        let stale = dir.path().join(".lots-0.tmp");
+        fs::write(&stale, "of a process that was killed").unwrap();
+        for channels in [1, 3] {
+            let pixels = (0..7 * 5 * channels).map(|i| (i * 37) as u8).collect();
+            let image = Image::new(7, 5, channels, pixels).unwrap();
+            image.write_png(&path).unwrap();
+            assert_eq!(Image::read_png(&path).unwrap().pixels(), image.pixels(), "{image:?}");
+            assert_eq!(Image::read_png(&path).unwrap(), image);
+        }
+        fs::remove_file(stale).unwrap();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "temporary files are left");
+    }
+
+    #[test]
+    fn many_threads_may_write_to_one_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        let image = |i: u8| Image::new(2, 1, 1, vec![i, i]).unwrap();
+        std::thread::scope(|scope| {
+            for i in 0..16 {
+                let path = dir.path().join(format!("{i}.png"));
+                scope.spawn(move || image(i).write_png(&path).unwrap());
+            }
+        });
+        for i in 0..16 {
+            assert_eq!(Image::read_png(&dir.path().join(format!("{i}.png"))).unwrap(), image(i));
+        }
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 16);
+    }
+
+    #[test]
+    fn errors_name_the_path_and_leave_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let image = Image::new(1, 1, 1, vec![0]).unwrap();
+        for path in [dir.path().join("none/a.png"), dir.path().to_owned(), PathBuf::from("/")] {
+            let message = image.write_png(&path).unwrap_err().to_string();
+            assert!(
+                message.starts_with(&format!("cannot write {}: ", path.display())),
+                "{message}"
+            );
+        }
+        for path in [dir.path().join("a.png"), dir.path().to_owned()] {
+            let message = Image::read_png(&path).unwrap_err().to_string();
+            assert!(message.starts_with(&format!("cannot read {}: ", path.display())), "{message}");
+        }
+        let path = dir.path().join("cut.png");
+        fs::write(&path, &grey_png()[..40]).unwrap();
+        let message = Image::read_png(&path).unwrap_err().to_string();
+        assert!(message.starts_with(&format!("{} is truncated", path.display())), "{message}");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+}
