@@ -351,6 +351,8 @@ pub(crate) mod tests {
         bad_crc[at] ^= 1;
         let mut bad_trns = chunk(b"tRNS", &[0, 9]);
         *bad_trns.last_mut().unwrap() ^= 1;
+        let mut bad_gama = chunk(b"gAMA", &[0, 1, 0, 0]);
+        *bad_gama.last_mut().unwrap() ^= 1;
         let idat = chunk(b"IDAT", &zlib(&[0, 1, 2, 0, 3, 4]));
         let transparent = "x has transparent pixels; flatten it onto a background first";
         let damaged = "x is a damaged PNG (";
@@ -425,6 +427,7 @@ pub(crate) mod tests {
                 damaged,
             ),
             ("tRNS CRC", parts(&[bad_trns, idat.clone()], [2, 2]), damaged),
+            ("gAMA CRC", parts(&[bad_gama, idat.clone()], [2, 2]), damaged),
             ("late tRNS", parts(&[idat.clone(), chunk(b"tRNS", &[0, 9])], [2, 2]), damaged),
             ("no palette", png([1, 1], 8, PALETTE, &[], &[0, 0]), damaged),
             ("beyond the palette", png([1, 1], 8, PALETTE, &[plte], &[0, 1]), damaged),
