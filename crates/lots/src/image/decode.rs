@@ -7,8 +7,11 @@ use png::{BitDepth, ColorType, DecodeOptions, Decoder, Info, Limits};
 use super::Image;
 use crate::error::DataError;
 
-/// The most pixels of a PNG: 2²⁸ (16384×16384), so that decoding takes at most 1 GiB, 4 bytes a pixel.
-const MAX_PIXELS: u64 = 1 << 28;
+/// The most pixels of a PNG: 2²⁶ (8192×8192). The output then takes at most 256 MiB, 4 bytes a pixel, and a file that is
+/// small but claims to be huge cannot make decoding take 1 GiB.
+const MAX_PIXELS: u64 = 1 << 26;
+/// The most bytes of the decoder's own buffers, some rows.
+const MAX_BUFFERS: usize = 1 << 29;
 /// The most bytes of a PNG file.
 pub(super) const MAX_FILE: u64 = 1 << 30;
 
@@ -21,7 +24,7 @@ impl Image {
     /// that hides nothing is dropped. Colour profiles and gamma are not applied. Bytes behind the PNG's end are not part of it.
     ///
     /// # Errors
-    /// When it is not a PNG, truncated or damaged, animated, of 16 bits a channel, of more than 2²⁸ pixels, or has a
+    /// When it is not a PNG, truncated or damaged, animated, of 16 bits a channel, of more than 2²⁶ pixels, or has a
     /// pixel that is not opaque.
     pub fn from_png(bytes: &[u8], name: &str) -> Result<Self, DataError> {
         decode(bytes).map_err(|problem| DataError::content(name, problem))
@@ -51,8 +54,7 @@ fn decode(bytes: &[u8]) -> Result<Image, String> {
             "has {width}×{height} pixels, wanted at most {MAX_PIXELS} in all; scale it down first"
         ));
     }
-    // One row of the largest image, in the decoder's own buffers.
-    decoder.set_limits(Limits { bytes: 1 << 30 });
+    decoder.set_limits(Limits { bytes: MAX_BUFFERS });
     let mut reader = decoder.read_info().map_err(damaged)?;
     if chunks.contains(b"tRNS") && reader.info().trns.is_none() {
         return Err(damaged("its tRNS chunk does not fit"));
@@ -441,8 +443,8 @@ pub(crate) mod tests {
             ("bad depth", png([1, 1], 3, GREY, &[], &[0, 1]), damaged),
             (
                 "bomb",
-                parts(std::slice::from_ref(&idat), [1 << 14, (1 << 14) + 1]),
-                "x has 16384×16385 pixels, wanted at most 268435456",
+                parts(std::slice::from_ref(&idat), [1 << 13, (1 << 13) + 1]),
+                "x has 8192×8193 pixels, wanted at most 67108864",
             ),
             (
                 "wide bomb",
