@@ -6,6 +6,7 @@ use prost::Message;
 pub(crate) mod data_type {
     pub(crate) const FLOAT: i32 = 1;
     pub(crate) const INT64: i32 = 7;
+    pub(crate) const BOOL: i32 = 9;
 
     /// The name of a data type.
     pub(crate) fn name(id: i32) -> String {
@@ -106,6 +107,7 @@ message! {
         #[prost(int64, repeated, tag = "1")] dims: Vec<i64>,
         #[prost(int32, tag = "2")] data_type: i32,
         #[prost(float, repeated, tag = "4")] float_data: Vec<f32>,
+        #[prost(int32, repeated, tag = "5")] int32_data: Vec<i32>,
         #[prost(int64, repeated, tag = "7")] int64_data: Vec<i64>,
         #[prost(string, tag = "8")] name: String,
         #[prost(bytes = "vec", tag = "9")] raw_data: Vec<u8>,

@@ -182,15 +182,21 @@ impl Reader {
             .skip(1)
             .filter_map(|d| d.value.and_then(|v| usize::try_from(v).ok()).filter(|&v| v > 0))
             .collect();
-        let &[channels, height, width] = sizes.as_slice() else {
-            return Err(fail(format!(
-                "input \"{}\" has shape [{}]; wanted [N, channels, height, width] with fixed channels, height and width",
-                input.name,
-                shown.join(", ")
-            )));
+        // An input of fewer axes is an image of one row or one channel.
+        let (channels, height, width) = match *sizes.as_slice() {
+            [c, h, w] if dims.len() == 4 => (c, h, w),
+            [h, w] if dims.len() == 3 => (1, h, w),
+            [w] if dims.len() == 2 => (1, 1, w),
+            _ => {
+                return Err(fail(format!(
+                    "input \"{}\" has shape [{}]; wanted [N, channels, height, width], only N free: export with a fixed image size",
+                    input.name,
+                    shown.join(", ")
+                )));
+            }
         };
         let elements = channels.checked_mul(height).and_then(|n| n.checked_mul(width));
-        if dims.len() != 4 || elements.is_none_or(|n| n > MAX_ELEMENTS) {
+        if elements.is_none_or(|n| n > MAX_ELEMENTS) {
             return Err(fail(format!(
                 "input \"{}\" has the impossible shape [{}]",
                 input.name,
@@ -235,6 +241,7 @@ impl Reader {
         let Some(name) = node.input.get(at).filter(|n| !n.is_empty()) else { return Ok(None) };
         match self.constants.get_key_value(name) {
             Some((name, Constant::Floats(t))) => Ok(Some((name, t))),
+            Some((_, Constant::Other(why))) => Err(why.clone()),
             Some(_) => Err(format!("input {at} (\"{name}\") holds integers; wanted floats")),
             None => Err(format!(
                 "input {at} (\"{name}\") is not a constant; Lots wants constant weights there"
@@ -515,6 +522,7 @@ impl Reader {
                     shapes[at] = per_image.to_vec();
                     constants[at] = Some(t.clone());
                 }
+                Side::Constant(Constant::Other(why)) => return Err(why.clone()),
                 Side::Constant(Constant::Ints(_)) => {
                     return Err("one side holds integers; wanted floats".into());
                 }
@@ -561,7 +569,8 @@ impl Reader {
             }
             "Dropout" => {
                 let training = node.input.get(2).filter(|n| !n.is_empty());
-                if let Some(name) = training {
+                let off = |name: &String| matches!(self.constants.get(name), Some(Constant::Ints(d)) if *d == [0]);
+                if let Some(name) = training.filter(|name| !off(name)) {
                     return Err(format!(
                         "its training_mode (\"{name}\") is not supported; export for inference"
                     ));

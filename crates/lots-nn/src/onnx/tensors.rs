@@ -8,6 +8,8 @@ use crate::tensor::Tensor;
 pub(crate) enum Constant {
     Floats(Tensor),
     Ints(Vec<i64>),
+    /// Of a type that Lots does not compute with; what to say when something wants it.
+    Other(String),
 }
 
 /// A constant array of floats as ONNX stores it.
@@ -86,10 +88,18 @@ pub(super) fn constant(t: &TensorProto) -> Result<Constant, String> {
             check(data.len())?;
             Ok(Constant::Ints(data))
         }
-        other => Err(format!(
-            "{what} holds {}; Lots reads float and int64: export in float32",
+        data_type::BOOL => {
+            let raw = t.raw_data.iter().map(|&b| i64::from(b != 0));
+            let listed = t.int32_data.iter().map(|&b| i64::from(b != 0));
+            let data: Vec<i64> =
+                if t.raw_data.is_empty() { listed.collect() } else { raw.collect() };
+            check(data.len())?;
+            Ok(Constant::Ints(data))
+        }
+        other => Ok(Constant::Other(format!(
+            "{what} holds {}; Lots computes with float32: export in float32",
             data_type::name(other)
-        )),
+        ))),
     }
 }
 
