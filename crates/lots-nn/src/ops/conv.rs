@@ -122,6 +122,8 @@ impl Conv {
         let mut padded = Buffer::zeroed(self.channels * s.input[0] * s.input[1] * lanes);
         let rows = w.input[0].min(s.input[0].saturating_sub(w.pad[0]));
         let columns = w.input[1].min(s.input[1].saturating_sub(w.pad[1]));
+        // Windows that end before the input begins see nothing of it.
+        let rows = if columns == 0 { 0 } else { rows };
         for c in 0..self.channels {
             for y in 0..rows {
                 let from = (c * w.input[0] + y) * w.input[1] * lanes;
