@@ -182,6 +182,13 @@ impl Graph {
         self.model.graph.as_ref()?.initializer.iter().find(|t| t.name == name)
     }
 
+    /// Forgets the constants whose names begin with `prefix`; no operator may use them.
+    pub(crate) fn remove_spare_constants(&mut self, prefix: &str) {
+        if let Some(graph) = &mut self.model.graph {
+            graph.initializer.retain(|t| !t.name.starts_with(prefix));
+        }
+    }
+
     /// The layer whose node makes the network's output: the logits of a classifier.
     pub fn output(&self) -> LayerId {
         LayerId(self.nodes.iter().position(|n| n.output == self.output).unwrap_or_default())

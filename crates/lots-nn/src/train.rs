@@ -75,7 +75,7 @@ impl Trainer {
     ///
     /// # Errors
     /// When the network has no weights, shares them between nodes, or its output is not one row of logits.
-    pub fn new(graph: Graph, recipe: Recipe) -> Result<Self> {
+    pub fn new(mut graph: Graph, recipe: Recipe) -> Result<Self> {
         let momentum: Vec<Vec<Vec<f32>>> = (0..graph.nodes().len())
             .map(|i| match &graph.nodes()[i].action {
                 Action::Run(op) if trains(&graph, i) => {
@@ -100,6 +100,8 @@ impl Trainer {
         if names.windows(2).any(|w| w[0] == w[1]) {
             return refuse("two nodes share weights, which training does not support");
         }
+        // Those of a checkpoint that the network came from; the next checkpoint has its own.
+        graph.remove_spare_constants(MOMENTUM);
         Ok(Self { graph, recipe, iteration: 0, momentum })
     }
 
@@ -240,8 +242,11 @@ impl Trainer {
 
 const ITERATION: &str = "lots.training.iteration";
 
+/// What the names of constants with momentum begin with.
+const MOMENTUM: &str = "lots.momentum.";
+
 fn momentum_name(parameter: &str) -> String {
-    format!("lots.momentum.{parameter}")
+    format!("{MOMENTUM}{parameter}")
 }
 
 /// Whether the parameters of node `i` are trained.
