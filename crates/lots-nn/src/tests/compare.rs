@@ -21,6 +21,11 @@ pub(super) const WEIGHTS: Tolerance = Tolerance { name: "weight gradient", value
 /// ⟨Jv, w⟩ against ⟨v, Jᵀw⟩, relative to Σ|v|·|Jᵀw|.
 pub(super) const ADJOINT: Tolerance = Tolerance { name: "adjoint", value: 1e-5 };
 
+/// Weights after a few steps of training: a step is a rate below one times a weight gradient.
+pub(super) const TRAINING: Tolerance = Tolerance { name: "training", value: 1e-5 };
+/// Portable loops against fused multiply-adds: each product is rounded once more, so the same argument as `FORWARD`.
+pub(super) const PORTABLE: Tolerance = Tolerance { name: "portable", value: 1e-5 };
+
 impl Tolerance {
     /// Whether `got` agrees with `wanted`; else how many do not, and the first places.
     pub(super) fn check(self, what: &str, got: &[f32], wanted: &[f64]) -> Result<(), String> {
