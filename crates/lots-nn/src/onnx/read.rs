@@ -19,6 +19,30 @@ use std::collections::HashMap;
 /// Largest number of elements of one activation of one image: more is a damaged file, not a network.
 const MAX_ELEMENTS: usize = 1 << 31;
 
+/// Largest number of entries of a table that an operator keeps of its output (taps of windows, places of a broadcast
+/// side): half a gibibyte.
+const MAX_TABLE: usize = 1 << 27;
+
+/// Refuses a table of more than [`MAX_TABLE`] entries before it is made.
+fn check_table(what: &str, sizes: &[usize]) -> Result<(), String> {
+    let entries = sizes.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
+    if entries.is_some_and(|n| n <= MAX_TABLE) {
+        return Ok(());
+    }
+    Err(format!(
+        "{what} {} are too large for Lots, which takes {MAX_TABLE} in all",
+        show_shape(sizes)
+    ))
+}
+
+/// The number of elements of an activation of `shape`, unless no network has such a one.
+fn possible(shape: &[usize]) -> Result<usize, String> {
+    let elements = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
+    elements
+        .filter(|&n| n <= MAX_ELEMENTS && n > 0)
+        .ok_or_else(|| format!("its output would have the impossible shape {}", show_shape(shape)))
+}
+
 /// Decodes and checks a network; `name` stands for it in messages.
 pub(crate) fn read(bytes: &[u8], name: &str) -> Result<Graph> {
     let fail = |what: String| Error::Model { network: name.to_owned(), what };
@@ -307,16 +331,7 @@ impl Reader {
         shape: Vec<usize>,
         action: Action,
     ) -> Result<(), String> {
-        if shape
-            .iter()
-            .try_fold(1usize, |n, &d| n.checked_mul(d))
-            .is_none_or(|n| n > MAX_ELEMENTS || n == 0)
-        {
-            return Err(format!(
-                "its output would have the impossible shape {}",
-                show_shape(&shape)
-            ));
-        }
+        possible(&shape)?;
         let id = self.values.len();
         let root = if matches!(action, Action::View) { self.values[inputs[0]].root } else { id };
         let name = node.output[0].clone();
@@ -381,6 +396,13 @@ impl Reader {
         }
         let window = a.window([kh, kw], [height, width], false)?;
         let output = vec![rows, window.output[0], window.output[1]];
+        let padded = [0, 1].map(|a| window.pad[a] + window.input[a] + window.pad_end[a]);
+        if possible(&[channels, padded[0], padded[1]]).is_err() {
+            return Err(format!(
+                "its padded input {} is too large",
+                show_shape(&[channels, padded[0], padded[1]])
+            ));
+        }
         Ok((
             vec![v],
             output,
@@ -397,6 +419,7 @@ impl Reader {
             ));
         };
         if node.op_type == "GlobalAveragePool" {
+            check_table("windows [taps]", &[height, width])?;
             return Ok((
                 vec![v],
                 vec![planes, 1, 1],
@@ -412,6 +435,10 @@ impl Reader {
         let ceil = a.int("ceil_mode", 0)? != 0;
         let window = a.window(kernel, [height, width], ceil)?;
         let output = vec![planes, window.output[0], window.output[1]];
+        check_table(
+            "windows [rows, columns, taps]",
+            &[window.output[0], window.output[1], kernel[0], kernel[1]],
+        )?;
         if node.op_type == "AveragePool" {
             let count = a.int("count_include_pad", 0)? != 0;
             return Ok((vec![v], output, Action::run(AveragePool::new(planes, window, count))));
@@ -543,6 +570,10 @@ impl Reader {
         let shapes = [shapes[0].as_slice(), shapes[1].as_slice()];
         if kind == Kind::Div && constants[1].as_ref().is_some_and(|c| c.data().contains(&0.0)) {
             return Err("it divides by a constant zero".into());
+        }
+        let elements = possible(&output)?;
+        if shapes.iter().any(|s| s.iter().product::<usize>() != elements) {
+            check_table("broadcast elements", &output)?;
         }
         let op = Binary::new(kind, shapes, &output, constants);
         Ok((inputs, output, Action::run(op)))
