@@ -76,7 +76,8 @@ pub(crate) fn read(bytes: &[u8], name: &str) -> Result<Graph> {
             names(&graph.output)
         )));
     };
-    let Some(&output) = reader.by_name.get(&output.name) else {
+    // Value 0 is the input.
+    let Some(&output) = reader.by_name.get(&output.name).filter(|&&v| v != 0) else {
         return Err(fail(format!(
             "no node makes the output \"{}\"; the file is damaged",
             output.name
@@ -174,7 +175,12 @@ impl Reader {
         let fail = |what: String| Error::Model { network: name.to_owned(), what };
         let mut constants = HashMap::new();
         for t in &graph.initializer {
-            constants.insert(t.name.clone(), constant(t).map_err(fail)?);
+            if constants.insert(t.name.clone(), constant(t).map_err(fail)?).is_some() {
+                return Err(fail(format!(
+                    "constant \"{}\" is there twice; the file is damaged",
+                    t.name
+                )));
+            }
         }
         let inputs: Vec<&ValueInfo> =
             graph.input.iter().filter(|v| !constants.contains_key(&v.name)).collect();
@@ -520,6 +526,9 @@ impl Reader {
             _ => Kind::Div,
         };
         let sides = [self.side(a)?, self.side(b)?];
+        if !sides.iter().any(|s| matches!(s, Side::Value(..))) {
+            return Err("both sides are constants; fold them when exporting".into());
+        }
         let rank = |s: &Side<'_>| match s {
             Side::Value(_, shape) => shape.len(),
             Side::Constant(_) => 0,
@@ -559,9 +568,6 @@ impl Reader {
                     );
                 }
             }
-        }
-        if inputs.is_empty() {
-            return Err("both sides are constants; fold them when exporting".into());
         }
         let Some(output) = broadcast(&shapes[0], &shapes[1]) else {
             let [a, b] = shapes.map(|s| show_shape(&s));
