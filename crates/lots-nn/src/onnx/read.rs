@@ -155,6 +155,8 @@ fn names(values: &[ValueInfo]) -> String {
 
 struct Reader {
     constants: HashMap<String, Constant>,
+    /// The constant behind each name that Identity gave it.
+    aliases: HashMap<String, String>,
     by_name: HashMap<String, usize>,
     input: InputSpec,
     /// The batch of the file is fixed at one image.
@@ -236,6 +238,7 @@ impl Reader {
         let value = Value { name: input.name.clone(), shape: sizes.clone(), root: 0 };
         Ok(Self {
             constants,
+            aliases: HashMap::new(),
             by_name: HashMap::from([(input.name.clone(), 0)]),
             input: InputSpec { name: input.name.clone(), channels, height, width },
             single: dims[0].value == Some(1),
@@ -243,6 +246,11 @@ impl Reader {
             values: vec![value],
             weight_layers: 0,
         })
+    }
+
+    /// The name under which the file holds constant `name`.
+    fn original(&self, name: &str) -> String {
+        self.aliases.get(name).map_or(name, String::as_str).to_owned()
     }
 
     fn side(&self, name: &str) -> Result<Side<'_>, String> {
@@ -296,9 +304,15 @@ impl Reader {
         }
         // A copy of a constant is a constant.
         if node.op_type == "Identity"
-            && let Some(c) = node.input.first().and_then(|i| self.constants.get(i))
+            && let Some(from) = node.input.first()
+            && let Some(c) = self.constants.get(from).cloned()
         {
-            self.constants.insert(node.output[0].clone(), c.clone());
+            let name = node.output[0].clone();
+            if self.by_name.contains_key(&name) || self.constants.insert(name.clone(), c).is_some()
+            {
+                return Err(format!("its output \"{name}\" is made twice; the file is damaged"));
+            }
+            self.aliases.insert(name, self.original(from));
             return Ok(());
         }
         let attributes = Attributes::new(node);
@@ -351,7 +365,8 @@ impl Reader {
         });
         let parameters = match &action {
             Action::Run(op) if !op.parameters().is_empty() => {
-                node.input.iter().filter(|n| self.constants.contains_key(*n)).cloned().collect()
+                let constants = node.input.iter().filter(|n| self.constants.contains_key(*n));
+                constants.map(|n| self.original(n)).collect()
             }
             _ => Vec::new(),
         };
