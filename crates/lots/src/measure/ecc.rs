@@ -1,0 +1,412 @@
+//! Alignment by the enhanced correlation coefficient (ECC).
+//!
+//! Source: Evangelidis & Psarakis, "Parametric Image Alignment Using Enhanced Correlation Coefficient Maximization",
+//! PAMI 2008, the forward additive iteration for a homography; details that the article leaves open (smoothing, borders,
+//! which pixels count, rounding to f32, what counts as failure) as OpenCV 5.0.0 behaves.
+
+use super::warp::{Homography, Ringed, RowOfPlaces};
+
+const ITERATIONS: usize = 50;
+/// The search ends when the correlation changes by less.
+const EPSILON: f64 = 1e-3;
+const PARAMETERS: usize = 8;
+/// A pivot below makes the Hessian singular.
+const SMALLEST_PIVOT: f32 = 10.0 * f32::EPSILON;
+
+/// Grey values 0–255, row by row.
+pub(super) struct GreyImage {
+    pub(super) width: usize,
+    pub(super) height: usize,
+    pub(super) values: Vec<f32>,
+}
+
+/// Where the search ended.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Found {
+    /// Takes a pixel of the template to its place in the input.
+    pub(super) homography: Homography,
+    /// Whether the correlation settled before the iterations ran out.
+    pub(super) settled: bool,
+}
+
+/// Why there is no alignment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum EccError {
+    /// The correlation is not a number: one of the images is constant where they overlap, or nothing overlaps.
+    Undefined,
+    /// The next step would lower the correlation.
+    Decreasing,
+}
+
+/// The homography that lays `input` onto `template`, searched from the identity. Both have the same size.
+pub(super) fn align(template: &GreyImage, input: &GreyImage) -> Result<Found, EccError> {
+    let mut scene = Scene::new(template, input);
+    let mut homography = Homography::IDENTITY;
+    let mut before = -EPSILON;
+    let mut correlation = -1.0;
+    for _ in 0..ITERATIONS {
+        if settled(before, correlation) {
+            break;
+        }
+        before = correlation;
+        scene.look(&homography);
+        correlation = step(&scene.sums(), &mut homography)?;
+    }
+    Ok(Found { homography, settled: settled(before, correlation) })
+}
+
+fn settled(before: f64, after: f64) -> bool {
+    let change = (after - before).abs();
+    change < EPSILON || change.is_nan()
+}
+
+/// Moves the homography by one step and returns the correlation from which the step started.
+fn step(sums: &Sums, homography: &mut Homography) -> Result<f64, EccError> {
+    let &Sums { correlation, input_norm, template_norm, .. } = sums;
+    let coefficient = correlation / (input_norm * template_norm);
+    if coefficient.is_nan() {
+        return Err(EccError::Undefined);
+    }
+    // A singular Hessian stops the search where it stands: its inverse is taken as 0.
+    let inverse = invert(hessian(&sums.pairs)).unwrap_or([[0.0; PARAMETERS]; PARAMETERS]);
+    let (input, template) = (projection(&sums.factor_input), projection(&sums.factor_template));
+    let (input_f32, template_f32) = (input.map(|v| v as f32), template.map(|v| v as f32));
+    let weighted = product(&inverse, &input_f32);
+    let above = input_norm * input_norm - dot(&input_f32, &weighted);
+    let below = correlation - dot(&template_f32, &weighted);
+    if below <= 0.0 {
+        return Err(EccError::Decreasing);
+    }
+    let lambda = above / below;
+    let error = std::array::from_fn(|k| (lambda * template[k] - input[k]) as f32);
+    let update = product(&inverse, &error);
+    for (k, delta) in update.into_iter().enumerate() {
+        homography.0[k % 3][k / 3] += delta;
+    }
+    Ok(coefficient)
+}
+
+fn dot(a: &[f32; PARAMETERS], b: &[f32; PARAMETERS]) -> f64 {
+    a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
+}
+
+fn product(matrix: &Square, vector: &[f32; PARAMETERS]) -> [f32; PARAMETERS] {
+    std::array::from_fn(|row| dot(&matrix[row], vector) as f32)
+}
+
+type Square = [[f32; PARAMETERS]; PARAMETERS];
+
+/// The inverse in f32 by elimination with partial pivoting; `None` when a pivot vanishes.
+///
+/// f32 on purpose: the Hessian is ill-conditioned, and which directions count as singular depends on the precision.
+fn invert(mut matrix: Square) -> Option<Square> {
+    let mut inverse: Square =
+        std::array::from_fn(|i| std::array::from_fn(|j| if i == j { 1.0 } else { 0.0 }));
+    for i in 0..PARAMETERS {
+        let mut pivot = i;
+        for row in i + 1..PARAMETERS {
+            if matrix[row][i].abs() > matrix[pivot][i].abs() {
+                pivot = row;
+            }
+        }
+        if matrix[pivot][i].abs() < SMALLEST_PIVOT {
+            return None;
+        }
+        matrix.swap(i, pivot);
+        inverse.swap(i, pivot);
+        let scale = -1.0 / matrix[i][i];
+        let (pivot_row, pivot_inverse) = (matrix[i], inverse[i]);
+        for row in i + 1..PARAMETERS {
+            let factor = matrix[row][i] * scale;
+            for k in i + 1..PARAMETERS {
+                matrix[row][k] += factor * pivot_row[k];
+            }
+            for k in 0..PARAMETERS {
+                inverse[row][k] += factor * pivot_inverse[k];
+            }
+        }
+    }
+    for i in (0..PARAMETERS).rev() {
+        let mut row = inverse[i];
+        for k in i + 1..PARAMETERS {
+            let solved = inverse[k];
+            for (value, solved) in row.iter_mut().zip(solved) {
+                *value -= matrix[i][k] * solved;
+            }
+        }
+        inverse[i] = row.map(|value| value / matrix[i][i]);
+    }
+    Some(inverse)
+}
+
+/// Values added side by side; rows are padded with zeros to a multiple of it.
+const LANES: usize = 8;
+
+/// Both images made ready, and what the template's pixels see of the input. All rows are padded to full lanes.
+struct Scene {
+    width: usize,
+    height: usize,
+    padded: usize,
+    /// Smoothed template.
+    template: Vec<f32>,
+    /// Smoothed input and its derivatives along x and y.
+    input: Ringed,
+    /// 1 where the nearest pixel lies in the input, else 0.
+    inside: Vec<f32>,
+    /// Warped input.
+    warped: Vec<f32>,
+    /// The three factors of the Jacobian, whose columns are (p·x, q·x, r·x, p·y, q·y, r·y, p, q): derivatives over the
+    /// denominator, p along x and q along y, and r = −(p·x′ + q·y′), (x′, y′) being the place in the input.
+    factors: [Vec<f32>; 3],
+    row: Row,
+}
+
+/// Buffers of one row.
+struct Row {
+    /// 0, 1, 2, …
+    column: Vec<f32>,
+    x: Vec<f32>,
+    y: Vec<f32>,
+    denominator: Vec<f32>,
+    /// Less its mean inside, 0 outside.
+    template: Vec<f32>,
+    /// Less its mean inside, as it is outside, where it fades out within a pixel.
+    input: Vec<f32>,
+}
+
+impl Scene {
+    fn new(template: &GreyImage, input: &GreyImage) -> Self {
+        let (width, height) = (template.width, template.height);
+        let padded = width.next_multiple_of(LANES);
+        let image = || vec![0.0; padded * height];
+        let mut rows = image();
+        let smooth = smoothed(template);
+        for (to, from) in rows.chunks_exact_mut(padded).zip(smooth.chunks_exact(width)) {
+            to[..width].copy_from_slice(from);
+        }
+        let smooth = smoothed(input);
+        let at = |x: usize, y: usize| smooth[y * width + x];
+        let ringed = Ringed::new(width, height, |x, y| {
+            let slope_x = (at(mirror(x, 1, width), y) - at(mirror(x, -1, width), y)) * 0.5;
+            let slope_y = (at(x, mirror(y, 1, height)) - at(x, mirror(y, -1, height))) * 0.5;
+            [at(x, y), slope_x, slope_y, 0.0]
+        });
+        let buffer = || vec![0.0; padded];
+        Self {
+            width,
+            height,
+            padded,
+            template: rows,
+            input: ringed,
+            inside: image(),
+            warped: image(),
+            factors: [image(), image(), image()],
+            row: Row {
+                column: (0..padded).map(|x| x as f32).collect(),
+                x: buffer(),
+                y: buffer(),
+                denominator: buffer(),
+                template: buffer(),
+                input: buffer(),
+            },
+        }
+    }
+
+    /// Looks at the input through a homography.
+    fn look(&mut self, homography: &Homography) {
+        let width = self.width;
+        let (last_x, last_y) = (behind_last(width), behind_last(self.height));
+        let row = &mut self.row;
+        let [to_x, to_y, denominator] =
+            [&mut row.x, &mut row.y, &mut row.denominator].map(|buffer| &mut buffer[..width]);
+        for y in 0..self.height {
+            homography.map_row(y, RowOfPlaces { x: to_x, y: to_y, denominator });
+            let start = y * self.padded;
+            let inside = &mut self.inside[start..][..width];
+            let warped = &mut self.warped[start..][..width];
+            let [p, q, r] = self.factors.each_mut().map(|factor| &mut factor[start..][..width]);
+            for i in 0..width {
+                let (x, y) = (to_x[i], to_y[i]);
+                let within = (x >= -0.5) & (x < last_x) & (y >= -0.5) & (y < last_y);
+                inside[i] = if within { 1.0 } else { 0.0 };
+            }
+            for i in 0..width {
+                let [value, slope_x, slope_y, _] = self.input.sample(to_x[i], to_y[i]);
+                warped[i] = value;
+                p[i] = slope_x;
+                q[i] = slope_y;
+            }
+            for i in 0..width {
+                p[i] /= denominator[i];
+                q[i] /= denominator[i];
+                r[i] = -(p[i] * to_x[i] + q[i] * to_y[i]);
+            }
+        }
+    }
+
+    /// What a step needs of the last look.
+    fn sums(&mut self) -> Sums {
+        let template = Moments::of(&self.template, &self.inside);
+        let input = Moments::of(&self.warped, &self.inside);
+        let mut sums =
+            Sums { template_norm: template.norm, input_norm: input.norm, ..Sums::default() };
+        let (template_mean, input_mean) = (template.mean as f32, input.mean as f32);
+        let row = &mut self.row;
+        for y in 0..self.height {
+            let range = y * self.padded..(y + 1) * self.padded;
+            let inside = &self.inside[range.clone()];
+            let (template, warped) = (&self.template[range.clone()], &self.warped[range.clone()]);
+            for i in 0..inside.len() {
+                row.template[i] = (template[i] - template_mean) * inside[i];
+                row.input[i] = warped[i] - input_mean * inside[i];
+            }
+            let factors = self.factors.each_ref().map(|factor| &factor[range.clone()]);
+            sums.add_row(y as f64, factors, row);
+        }
+        sums
+    }
+}
+
+/// Mean and norm less the mean, over the pixels inside.
+struct Moments {
+    mean: f64,
+    norm: f64,
+}
+
+impl Moments {
+    fn of(values: &[f32], inside: &[f32]) -> Self {
+        let mut sums = [[0.0_f64; LANES]; 3];
+        let (values, _) = values.as_chunks::<LANES>();
+        let (inside, _) = inside.as_chunks::<LANES>();
+        for (values, inside) in values.iter().zip(inside) {
+            for i in 0..LANES {
+                let (value, inside) = (f64::from(values[i]), f64::from(inside[i]));
+                sums[0][i] += inside;
+                sums[1][i] += inside * value;
+                sums[2][i] += inside * value * value;
+            }
+        }
+        let [count, sum, squares] = sums.map(|lanes| lanes.iter().sum::<f64>());
+        let mean = sum / count;
+        let variance = (squares / count - mean * mean).max(0.0);
+        Self { mean, norm: (count * variance).sqrt() }
+    }
+}
+
+/// Everything that a step needs, summed over the template. Both images are less their means.
+#[derive(Default)]
+struct Sums {
+    correlation: f64,
+    input_norm: f64,
+    template_norm: f64,
+    /// Products of two factors (pp, pq, pr, qq, qr, rr), each times 1, x, x², y, xy and y².
+    pairs: [[f64; 6]; 6],
+    /// Each factor times the input, times 1, x and y.
+    factor_input: [[f64; 3]; 3],
+    /// Each factor times the template, times 1, x and y.
+    factor_template: [[f64; 3]; 3],
+}
+
+/// Where a pair of factors stands in [`Sums::pairs`].
+const PAIR: [[usize; 3]; 3] = [[0, 1, 2], [1, 3, 4], [2, 4, 5]];
+
+impl Sums {
+    fn add_row(&mut self, y: f64, factors: [&[f32]; 3], row: &Row) {
+        for i in 0..3 {
+            for j in i..3 {
+                let [one, x, xx] = moments(factors[i], factors[j], &row.column);
+                let sums = &mut self.pairs[PAIR[i][j]];
+                for (sum, value) in sums.iter_mut().zip([one, x, xx, y * one, y * x, y * y * one]) {
+                    *sum += value;
+                }
+            }
+            for (sums, image) in [
+                (&mut self.factor_input[i], &row.input),
+                (&mut self.factor_template[i], &row.template),
+            ] {
+                let [one, x, _] = moments(factors[i], image, &row.column);
+                for (sum, value) in sums.iter_mut().zip([one, x, y * one]) {
+                    *sum += value;
+                }
+            }
+        }
+        let [product, ..] = moments(&row.input, &row.template, &row.column);
+        self.correlation += product;
+    }
+}
+
+/// Jᵀ·J, from [`Sums::pairs`].
+fn hessian(pairs: &[[f64; 6]; 6]) -> Square {
+    /// Position of 1, x, x², y, xy, y² for two of x (0), y (1) and 1 (2).
+    const MONOMIAL: [[usize; 3]; 3] = [[2, 4, 1], [4, 5, 3], [1, 3, 0]];
+    std::array::from_fn(|k| {
+        std::array::from_fn(|l| pairs[PAIR[k % 3][l % 3]][MONOMIAL[k / 3][l / 3]] as f32)
+    })
+}
+
+/// Jᵀ times an image, from the sums of the factors times it.
+fn projection(sums: &[[f64; 3]; 3]) -> [f64; PARAMETERS] {
+    /// Position of x, y and 1.
+    const POWER: [usize; 3] = [1, 2, 0];
+    std::array::from_fn(|k| sums[k % 3][POWER[k / 3]])
+}
+
+/// Sums of a·b, a·b·c and a·b·c² over one row, whose length is a multiple of [`LANES`].
+fn moments(a: &[f32], b: &[f32], c: &[f32]) -> [f64; 3] {
+    let mut sums = [[0.0_f32; LANES]; 3];
+    let (a, _) = a.as_chunks::<LANES>();
+    let (b, _) = b.as_chunks::<LANES>();
+    let (c, _) = c.as_chunks::<LANES>();
+    for (a, (b, c)) in a.iter().zip(b.iter().zip(c)) {
+        for i in 0..LANES {
+            let product = a[i] * b[i];
+            let first = product * c[i];
+            sums[0][i] += product;
+            sums[1][i] += first;
+            sums[2][i] += first * c[i];
+        }
+    }
+    sums.map(|lanes| f64::from(lanes.iter().sum::<f32>()))
+}
+
+/// The upper bound of places whose nearest pixel, ties to even, is one of `0..length`.
+fn behind_last(length: usize) -> f32 {
+    let half = length as f32 - 0.5;
+    if length.is_multiple_of(2) { half } else { half.next_up() }
+}
+
+/// Binomial smoothing, 1 4 6 4 1 over 16 along both axes, borders mirrored without repeating the edge.
+///
+/// These are the weights of OpenCV's Gaussian of 5 pixels; on 8-bit values the result is exact in f32.
+fn smoothed(image: &GreyImage) -> Vec<f32> {
+    let (width, height) = (image.width, image.height);
+    let weigh = |taps: [f32; 5]| {
+        0.375 * taps[2] + 0.25 * (taps[1] + taps[3]) + 0.0625 * (taps[0] + taps[4])
+    };
+    let mut along_x = vec![0.0; width * height];
+    for (to, from) in along_x.chunks_exact_mut(width).zip(image.values.chunks_exact(width)) {
+        for (x, to) in to.iter_mut().enumerate() {
+            *to = weigh(std::array::from_fn(|tap| from[mirror(x, tap as isize - 2, width)]));
+        }
+    }
+    let mut both = vec![0.0; width * height];
+    for (y, to) in both.chunks_exact_mut(width).enumerate() {
+        let rows: [&[f32]; 5] = std::array::from_fn(|tap| {
+            &along_x[mirror(y, tap as isize - 2, height) * width..][..width]
+        });
+        for (x, to) in to.iter_mut().enumerate() {
+            *to = weigh(std::array::from_fn(|tap| rows[tap][x]));
+        }
+    }
+    both
+}
+
+/// The place inside `0..length` that stands for `at + by` when the line is mirrored without repeating its edge.
+fn mirror(at: usize, by: isize, length: usize) -> usize {
+    let period = 2 * (length as isize - 1);
+    if period == 0 {
+        return 0;
+    }
+    let folded = (at as isize + by).rem_euclid(period);
+    folded.min(period - folded) as usize
+}

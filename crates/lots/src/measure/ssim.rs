@@ -1,0 +1,166 @@
+//! Structural similarity.
+
+use super::{MeasureError, check_comparable};
+use crate::Image;
+
+/// Window of 11 × 11 pixels, σ = 1.5.
+const RADIUS: usize = 5;
+const TAPS: usize = 2 * RADIUS + 1;
+const SIGMA: f64 = 1.5;
+const C1: f64 = (0.01 * 255.0) * (0.01 * 255.0);
+const C2: f64 = (0.03 * 255.0) * (0.03 * 255.0);
+
+/// Local averages that the index needs at every pixel: x, y, x² + y² and xy.
+const MAPS: usize = 4;
+
+/// Mean structural similarity of two images without alignment; −1 to 1, and 1 for identical images.
+///
+/// Mean over all pixels of luminance · contrast · structure, exponents 1, K1 = .01, K2 = .03, range 255, Gaussian
+/// window of 11 × 11 pixels with σ = 1.5, borders reflected with the edge pixel repeated, in f64; colour: mean over the
+/// channels.
+///
+/// # Errors
+/// When the images differ in size or channels.
+///
+/// Source: Wang et al. 2004, eq. 12 and 13; as part of PASS: Rozsa et al. 2016.
+pub fn ssim(origin: &Image, perturbed: &Image) -> Result<f64, MeasureError> {
+    check_comparable(origin, perturbed)?;
+    Ok(mean_ssim(origin, perturbed.pixels()))
+}
+
+/// [`ssim`] against pixels laid out as those of `origin`.
+pub(super) fn mean_ssim(origin: &Image, perturbed: &[u8]) -> f64 {
+    let mut filter = Filter::new(origin.width(), origin.height());
+    let channels = origin.channels();
+    let sum: f64 = (0..channels)
+        .map(|channel| filter.channel(&origin.pixels()[channel..], &perturbed[channel..], channels))
+        .sum();
+    // Rounding may lift the index of two nearly equal images above its bound by the last bit.
+    (sum / channels as f64).min(1.0)
+}
+
+/// Buffers of the separable window, reused from channel to channel.
+struct Filter {
+    width: usize,
+    height: usize,
+    /// Weights of the centre, of the neighbours at distance 1, 2, …; all 11 taps sum to 1.
+    weights: [f64; RADIUS + 1],
+    /// One row with its reflected borders, a buffer for each map.
+    line: [Vec<f64>; MAPS],
+    /// The last `TAPS` rows after the horizontal pass: row `r` of every map lies in slot `r % TAPS`.
+    ring: [Vec<f64>; MAPS],
+    /// One row after both passes.
+    local: [Vec<f64>; MAPS],
+}
+
+impl Filter {
+    fn new(width: usize, height: usize) -> Self {
+        let raw: [f64; RADIUS + 1] =
+            std::array::from_fn(|i| (-((i * i) as f64) / (2.0 * SIGMA * SIGMA)).exp());
+        let total = raw[0] + 2.0 * raw[1..].iter().sum::<f64>();
+        let buffer = |length: usize| std::array::from_fn(|_| vec![0.0; length]);
+        Self {
+            width,
+            height,
+            weights: raw.map(|weight| weight / total),
+            line: buffer(width + 2 * RADIUS),
+            ring: buffer(width * TAPS),
+            local: buffer(width),
+        }
+    }
+
+    /// Mean index of one channel; `x` and `y` start at its first value and step by `step`.
+    fn channel(&mut self, x: &[u8], y: &[u8], step: usize) -> f64 {
+        let (width, height) = (self.width, self.height);
+        let mut sum = 0.0;
+        let mut ready = 0;
+        for row in 0..height {
+            while ready < height.min(row + RADIUS + 1) {
+                self.horizontal(
+                    ready,
+                    &x[ready * width * step..],
+                    &y[ready * width * step..],
+                    step,
+                );
+                ready += 1;
+            }
+            self.vertical(row);
+            sum += self.index_of_row();
+        }
+        sum / (width * height) as f64
+    }
+
+    fn horizontal(&mut self, row: usize, x: &[u8], y: &[u8], step: usize) {
+        let width = self.width;
+        let [line_x, line_y, line_squares, line_product] = &mut self.line;
+        let (values_x, values_y) = (x.iter().step_by(step), y.iter().step_by(step));
+        let inner = line_x[RADIUS..][..width].iter_mut().zip(&mut line_y[RADIUS..][..width]);
+        for ((to_x, to_y), (&x, &y)) in inner.zip(values_x.zip(values_y)) {
+            *to_x = f64::from(x);
+            *to_y = f64::from(y);
+        }
+        for line in [&mut *line_x, &mut *line_y] {
+            for outside in 1..=RADIUS {
+                line[RADIUS - outside] = line[RADIUS + reflect(-(outside as isize), width)];
+                let right = width - 1 + outside;
+                line[RADIUS + right] = line[RADIUS + reflect(right as isize, width)];
+            }
+        }
+        let squares = line_squares.iter_mut().zip(line_product);
+        for ((square, product), (&x, &y)) in squares.zip(line_x.iter().zip(&*line_y)) {
+            *square = x * x + y * y;
+            *product = x * y;
+        }
+        let slot = (row % TAPS) * width;
+        for (line, ring) in self.line.iter().zip(&mut self.ring) {
+            let taps = std::array::from_fn(|tap| &line[tap..tap + width]);
+            weigh(&self.weights, taps, &mut ring[slot..slot + width]);
+        }
+    }
+
+    fn vertical(&mut self, row: usize) {
+        let (width, height) = (self.width, self.height);
+        for (ring, local) in self.ring.iter().zip(&mut self.local) {
+            let taps = std::array::from_fn(|tap| {
+                let from = reflect((row + tap) as isize - RADIUS as isize, height);
+                &ring[(from % TAPS) * width..][..width]
+            });
+            weigh(&self.weights, taps, local);
+        }
+    }
+
+    /// Sum over one row of L·C·S.
+    ///
+    /// With C3 = C2/2 the product of contrast and structure is (2σxy + C2)/(σx² + σy² + C2), which needs no root.
+    fn index_of_row(&self) -> f64 {
+        let [mean_x, mean_y, squares, product] = &self.local;
+        let means = mean_x.iter().zip(mean_y);
+        means
+            .zip(squares.iter().zip(product))
+            .map(|((&mean_x, &mean_y), (&squares, &product))| {
+                let mean_product = mean_x * mean_y;
+                let mean_squares = mean_x * mean_x + mean_y * mean_y;
+                let above = (2.0 * mean_product + C1) * (2.0 * (product - mean_product) + C2);
+                above / ((mean_squares + C1) * (squares - mean_squares + C2))
+            })
+            .sum()
+    }
+}
+
+/// The weighted sum of eleven rows; all slices have the length of `out`.
+fn weigh(weights: &[f64; RADIUS + 1], taps: [&[f64]; TAPS], out: &mut [f64]) {
+    let taps = taps.map(|tap| &tap[..out.len()]);
+    for (i, out) in out.iter_mut().enumerate() {
+        let mut sum = weights[0] * taps[RADIUS][i];
+        for distance in 1..=RADIUS {
+            sum += weights[distance] * (taps[RADIUS - distance][i] + taps[RADIUS + distance][i]);
+        }
+        *out = sum;
+    }
+}
+
+/// The place inside `0..length` that stands for `at` when the line is mirrored with its edge repeated.
+fn reflect(at: isize, length: usize) -> usize {
+    let folded = at.rem_euclid(2 * length as isize) as usize;
+    folded.min(2 * length - 1 - folded)
+}
