@@ -410,3 +410,92 @@ fn mirror(at: usize, by: isize, length: usize) -> usize {
     let folded = (at as isize + by).rem_euclid(period);
     folded.min(period - folded) as usize
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grey(width: usize, height: usize, value: impl Fn(f32, f32) -> f32) -> GreyImage {
+        let values =
+            (0..width * height).map(|i| value((i % width) as f32, (i / width) as f32)).collect();
+        GreyImage { width, height, values }
+    }
+
+    /// Waves in several directions, so that there is a slope everywhere.
+    fn landscape(x: f32, y: f32) -> f32 {
+        120.0 + 40.0 * (x / 3.0).sin() + 40.0 * (y / 3.5).sin() + 30.0 * ((x + 2.0 * y) / 7.0).cos()
+    }
+
+    /// Oracle: where cv2.findTransformECC 5.0.0 sends four points on the same two f32 images; it is itself up to .17 pixels
+    /// from the true homography here.
+    #[test]
+    fn finds_what_opencv_finds() {
+        let truth = [[1.02, 0.01, -0.8], [-0.02, 0.99, 0.6], [2e-4, -1e-4, 1.0]];
+        let map = |m: [[f32; 3]; 3], x: f32, y: f32| {
+            let d = m[2][0] * x + m[2][1] * y + m[2][2];
+            [0, 1].map(|row: usize| (m[row][0] * x + m[row][1] * y + m[row][2]) / d)
+        };
+        let template = grey(40, 36, |x, y| {
+            let [x, y] = map(truth, x, y);
+            landscape(x, y)
+        });
+        let found = align(&template, &grey(40, 36, landscape)).unwrap();
+        assert!(found.settled);
+        for (x, y, wanted) in [
+            (5.0, 5.0, [4.295_307, 5.425_569]),
+            (35.0, 5.0, [34.759_61, 4.810_106]),
+            (5.0, 30.0, [4.521_523, 30.405_63]),
+            (35.0, 30.0, [35.005_92, 29.439_71]),
+        ] {
+            let place = map(found.homography.0, x, y);
+            let distance = (place[0] - wanted[0]).hypot(place[1] - wanted[1]);
+            assert!(distance < 1e-3, "({x}, {y}) goes to {place:?}, wanted {wanted:?}");
+        }
+    }
+
+    /// Oracle: cv2.findTransformECC 5.0.0 raises "NaN encountered" for constant images and "The algorithm stopped before
+    /// its convergence" for a negative; stripes make the Hessian singular, and it returns the identity.
+    #[test]
+    fn fails_where_opencv_raises() {
+        let flat = grey(9, 7, |_, _| 90.0);
+        let scene = grey(40, 36, landscape);
+        let flat_scene = grey(40, 36, |_, _| 3.0);
+        let negative = grey(40, 36, |x, y| 255.0 - landscape(x, y));
+        assert_eq!(align(&flat, &flat), Err(EccError::Undefined));
+        assert_eq!(align(&scene, &flat_scene), Err(EccError::Undefined));
+        assert_eq!(align(&flat_scene, &scene), Err(EccError::Undefined));
+        assert_eq!(align(&scene, &negative), Err(EccError::Decreasing));
+        let stripes = |shift: f32| grey(9, 7, |x, _| 100.0 + 20.0 * (x + shift).sin());
+        let still = Found { homography: Homography::IDENTITY, settled: true };
+        assert_eq!(align(&stripes(0.0), &stripes(0.5)), Ok(still));
+    }
+
+    #[test]
+    fn smoothing_and_mirrors() {
+        let spike = grey(5, 1, |x, _| if x.to_bits() == 0 { 16.0 } else { 0.0 });
+        let found = smoothed(&spike);
+        // 1 4 6 4 1 over 16; the mirror does not repeat the edge, so the spike counts once.
+        for (found, wanted) in found.iter().zip([6.0, 4.0, 1.0, 0.0, 0.0]) {
+            assert!((found - wanted).abs() < 1e-6, "{found}, wanted {wanted}");
+        }
+        let found: Vec<_> = (-2..=2).map(|by| mirror(0, by, 2)).collect();
+        assert_eq!(found, [0, 1, 0, 1, 0]);
+        assert_eq!(mirror(0, -2, 1), 0);
+    }
+
+    #[test]
+    fn inverts() {
+        let matrix: Square = std::array::from_fn(|i| {
+            std::array::from_fn(|j| if i == j { 3.0 } else { 1.0 / (1 + 2 * i + j) as f32 })
+        });
+        let inverse = invert(matrix).unwrap();
+        for (i, row) in matrix.iter().enumerate() {
+            let found = product(&std::array::from_fn(|j| inverse.map(|row| row[j])), row);
+            for (j, found) in found.into_iter().enumerate() {
+                let wanted = if i == j { 1.0 } else { 0.0 };
+                assert!((found - wanted).abs() < 1e-5, "({i}, {j}): {found}");
+            }
+        }
+        assert_eq!(invert([[1.0; PARAMETERS]; PARAMETERS]), None);
+    }
+}

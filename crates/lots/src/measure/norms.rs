@@ -39,3 +39,29 @@ pub fn linf(origin: &Image, perturbed: &Image) -> Result<Linf, MeasureError> {
     let pairs = origin.pixels().iter().zip(perturbed.pixels());
     Ok(Linf(pairs.map(|(&o, &p)| o.abs_diff(p)).max().unwrap_or(0)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn norms_by_hand() {
+        let cases = [
+            (vec![7], vec![7], 1, 0.0, 0),
+            (vec![0], vec![255], 1, 255.0, 255),
+            (vec![10, 20], vec![13, 16], 1, 5.0, 4),
+            (vec![1, 2, 3], vec![3, 1, 1], 3, 3.0, 2),
+            (vec![0; 12], vec![255; 12], 3, 255.0 * 12.0_f64.sqrt(), 255),
+        ];
+        for (origin, perturbed, channels, wanted_l2, wanted_linf) in cases {
+            let width = origin.len() / channels;
+            let [origin, perturbed] =
+                [origin, perturbed].map(|pixels| Image::new(width, 1, channels, pixels).unwrap());
+            for (a, b) in [(&origin, &perturbed), (&perturbed, &origin)] {
+                let L2(found) = l2(a, b).unwrap();
+                assert!((found - wanted_l2).abs() < 1e-12, "L2 {found}, wanted {wanted_l2}");
+                assert_eq!(linf(a, b).unwrap(), Linf(wanted_linf));
+            }
+        }
+    }
+}

@@ -35,7 +35,7 @@ pub enum Alignment {
 /// Every channel is warped bilinearly, 0 outside, and rounded to 8 bit; [`ssim`](super::ssim()) compares the result with
 /// the origin. The search follows OpenCV 5.0.0: `findTransformECC` with the origin as template, `MOTION_HOMOGRAPHY`,
 /// 50 iterations or a change below 1e-3, no mask, Gaussian filter of 5 pixels. Only where OpenCV reports an error is the
-/// identity used, and [`Pass::alignment`] says so.
+/// identity used, and [`Pass::alignment`] says so. An image compared with itself scores exactly 1.
 ///
 /// # Errors
 /// When the images differ in size or channels. An alignment that fails is a result.
@@ -48,7 +48,9 @@ pub fn pass(origin: &Image, perturbed: &Image) -> Result<Pass, MeasureError> {
         Ok(found) => (found.homography, Alignment::IterationLimit),
         Err(_) => (Homography::IDENTITY, Alignment::Identity),
     };
-    let score = if homography == Homography::IDENTITY {
+    // Between an image and itself the identity is exactly best; where the Hessian is nearly singular, rounding alone
+    // would lead the search away from it (and does in OpenCV).
+    let score = if homography == Homography::IDENTITY || origin == perturbed {
         mean_ssim(origin, perturbed.pixels())
     } else {
         mean_ssim(origin, &warped(perturbed, &homography))

@@ -164,3 +164,77 @@ fn reflect(at: isize, length: usize) -> usize {
     let folded = at.rem_euclid(2 * length as isize) as usize;
     folded.min(2 * length - 1 - folded)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// SSIM word by word from its definition: L·C·S with the full two-dimensional window at every pixel.
+    fn slow_ssim(x: &Image, y: &Image) -> f64 {
+        let (width, height, channels) = (x.width(), x.height(), x.channels());
+        let radius = RADIUS as isize;
+        let weight = |d: isize| (-((d * d) as f64) / (2.0 * SIGMA * SIGMA)).exp();
+        let total: f64 = (-radius..=radius).map(weight).sum::<f64>().powi(2);
+        let mut sum = 0.0;
+        for at in 0..width * height * channels {
+            let (column, row, channel) =
+                (at / channels % width, at / channels / width, at % channels);
+            let average = |value: &dyn Fn(f64, f64) -> f64| {
+                let mut sum = 0.0;
+                for down in -radius..=radius {
+                    for right in -radius..=radius {
+                        let from_row = reflect(row as isize + down, height);
+                        let from_column = reflect(column as isize + right, width);
+                        let from = (from_row * width + from_column) * channels + channel;
+                        let (x, y) = (f64::from(x.pixels()[from]), f64::from(y.pixels()[from]));
+                        sum += weight(down) * weight(right) * value(x, y);
+                    }
+                }
+                sum / total
+            };
+            let (mean_x, mean_y) = (average(&|x, _| x), average(&|_, y| y));
+            let spread_x = average(&|x, _| (x - mean_x).powi(2)).sqrt();
+            let spread_y = average(&|_, y| (y - mean_y).powi(2)).sqrt();
+            let joint = average(&|x, y| (x - mean_x) * (y - mean_y));
+            let l = (2.0 * mean_x * mean_y + C1) / (mean_x.powi(2) + mean_y.powi(2) + C1);
+            let c = (2.0 * spread_x * spread_y + C2) / (spread_x.powi(2) + spread_y.powi(2) + C2);
+            let s = (joint + C2 / 2.0) / (spread_x * spread_y + C2 / 2.0);
+            sum += l * c * s;
+        }
+        sum / (width * height * channels) as f64
+    }
+
+    #[test]
+    fn agrees_with_the_definition() {
+        let sizes =
+            [(1, 1, 1), (1, 2, 3), (3, 1, 1), (4, 3, 1), (5, 6, 3), (13, 4, 1), (12, 14, 3)];
+        for (width, height, channels) in sizes {
+            let image = |seed: usize| {
+                let pixel = |i: usize| ((i * i * 31 + i * seed * 7 + seed * 91) % 256) as u8;
+                Image::new(
+                    width,
+                    height,
+                    channels,
+                    (0..width * height * channels).map(pixel).collect(),
+                )
+                .unwrap()
+            };
+            let (x, y) = (image(1), image(2));
+            let (found, wanted) = (ssim(&x, &y).unwrap(), slow_ssim(&x, &y));
+            assert!((found - wanted).abs() < 1e-10, "{x:?}: {found}, wanted {wanted}");
+        }
+    }
+
+    #[test]
+    fn borders_repeat_the_edge() {
+        let cases = [
+            (3, vec![2, 1, 0, 0, 1, 2, 2, 1, 0]),
+            (1, vec![0; 9]),
+            (2, vec![1, 1, 0, 0, 1, 1, 0, 0, 1]),
+        ];
+        for (length, wanted) in cases {
+            let found: Vec<_> = (-3..6).map(|at| reflect(at, length)).collect();
+            assert_eq!(found, wanted, "length {length}");
+        }
+    }
+}

@@ -88,3 +88,31 @@ fn split(place: f32, length: usize) -> (usize, f32) {
     let index = (place + ring) as i32;
     (index as usize, place - (index - RING as i32) as f32)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_between_pixels_and_zero_outside() {
+        let ringed = Ringed::new(2, 2, |x, y| [(10 * x + 100 * y + 40) as f32, 8.0, 0.0, 0.0]);
+        let cases = [
+            (0.0, 0.0, 40.0),
+            (1.0, 1.0, 150.0),
+            (0.5, 0.0, 45.0),
+            (0.25, 0.5, 92.5),
+            (-0.5, 0.0, 20.0),
+            (1.75, 1.0, 37.5),
+            (0.0, 1.5, 70.0),
+            (-1.0, 0.0, 0.0),
+            (2.0, 0.5, 0.0),
+            (1e9, 0.0, 0.0),
+            (0.0, f32::NEG_INFINITY, 0.0),
+            (f32::NAN, 0.0, 0.0),
+        ];
+        for (x, y, wanted) in cases {
+            let found = ringed.sample(x, y);
+            assert!((found[0] - wanted).abs() < 1e-4, "({x}, {y}): {found:?}, wanted {wanted}");
+        }
+    }
+}
