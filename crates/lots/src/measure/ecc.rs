@@ -4,7 +4,7 @@
 //! PAMI 2008, the forward additive iteration for a homography; details that the article leaves open (smoothing, borders,
 //! which pixels count, rounding to f32, what counts as failure) as OpenCV 5.0.0 behaves.
 
-use super::warp::{Homography, Ringed, RowOfPlaces};
+use super::warp::{Homography, Ringed, RowOfPlaces, SampledRow};
 
 const ITERATIONS: usize = 50;
 /// The search ends when the correlation changes by less.
@@ -168,6 +168,7 @@ struct Row {
     x: Vec<f32>,
     y: Vec<f32>,
     denominator: Vec<f32>,
+    samples: SampledRow,
     /// Less its mean inside, 0 outside.
     template: Vec<f32>,
     /// Less its mean inside, as it is outside, where it fades out within a pixel.
@@ -185,11 +186,15 @@ impl Scene {
             to[..width].copy_from_slice(from);
         }
         let smooth = smoothed(input);
-        let at = |x: usize, y: usize| smooth[y * width + x];
-        let ringed = Ringed::new(width, height, |x, y| {
-            let slope_x = (at(mirror(x, 1, width), y) - at(mirror(x, -1, width), y)) * 0.5;
-            let slope_y = (at(x, mirror(y, 1, height)) - at(x, mirror(y, -1, height))) * 0.5;
-            [at(x, y), slope_x, slope_y, 0.0]
+        let ringed = Ringed::new(width, height, |y, to| {
+            let row = |by| &smooth[mirror(y, by, height) * width..][..width];
+            let [above, here, below] = [row(-1), row(0), row(1)];
+            for (x, to) in to.iter_mut().enumerate() {
+                // At the borders the mirrored neighbours are equal: no slope.
+                let slope_x =
+                    if x == 0 || x + 1 == width { 0.0 } else { here[x + 1] - here[x - 1] };
+                *to = [here[x], slope_x * 0.5, (below[x] - above[x]) * 0.5, 0.0];
+            }
         });
         let buffer = || vec![0.0; padded];
         Self {
@@ -205,7 +210,8 @@ impl Scene {
                 column: (0..padded).map(|x| x as f32).collect(),
                 x: buffer(),
                 y: buffer(),
-                denominator: buffer(),
+                denominator: vec![1.0; padded],
+                samples: SampledRow::new(width),
                 template: buffer(),
                 input: buffer(),
             },
@@ -216,31 +222,45 @@ impl Scene {
     fn look(&mut self, homography: &Homography) {
         let width = self.width;
         let (last_x, last_y) = (behind_last(width), behind_last(self.height));
-        let row = &mut self.row;
-        let [to_x, to_y, denominator] =
-            [&mut row.x, &mut row.y, &mut row.denominator].map(|buffer| &mut buffer[..width]);
         for y in 0..self.height {
+            let row = &mut self.row;
+            let [to_x, to_y, denominator] =
+                [&mut row.x, &mut row.y, &mut row.denominator].map(|buffer| &mut buffer[..width]);
             homography.map_row(y, RowOfPlaces { x: to_x, y: to_y, denominator });
             let start = y * self.padded;
             let inside = &mut self.inside[start..][..width];
             let warped = &mut self.warped[start..][..width];
-            let [p, q, r] = self.factors.each_mut().map(|factor| &mut factor[start..][..width]);
+            let [p, q, _] = self.factors.each_mut().map(|factor| &mut factor[start..][..width]);
             for i in 0..width {
                 let (x, y) = (to_x[i], to_y[i]);
                 let within = (x >= -0.5) & (x < last_x) & (y >= -0.5) & (y < last_y);
                 inside[i] = if within { 1.0 } else { 0.0 };
             }
-            for i in 0..width {
-                let [value, slope_x, slope_y, _] = self.input.sample(to_x[i], to_y[i]);
-                warped[i] = value;
-                p[i] = slope_x;
-                q[i] = slope_y;
+            self.input.sample_row(to_x, to_y, &mut row.samples);
+            for (to, sample) in warped.iter_mut().zip(row.samples.values()) {
+                *to = sample[0];
             }
-            for i in 0..width {
-                p[i] /= denominator[i];
-                q[i] /= denominator[i];
-                r[i] = -(p[i] * to_x[i] + q[i] * to_y[i]);
+            let slopes = p.iter_mut().zip(q).zip(row.samples.values());
+            for ((to_p, to_q), &[_, slope_x, slope_y, _]) in slopes {
+                *to_p = slope_x;
+                *to_q = slope_y;
             }
+            self.divide_slopes(y);
+        }
+    }
+
+    /// Makes the factors of the Jacobian from the slopes in `factors[0]` and `factors[1]`.
+    fn divide_slopes(&mut self, y: usize) {
+        let row = y * self.padded..(y + 1) * self.padded;
+        let [p, q, r] = self.factors.each_mut().map(|factor| lanes_mut(&mut factor[row.clone()]));
+        let places = lanes(&self.row.x).iter().zip(lanes(&self.row.y));
+        let places = places.zip(lanes(&self.row.denominator));
+        for (((p, q), r), ((&x, &y), &denominator)) in p.iter_mut().zip(q).zip(r).zip(places) {
+            let denominator = Lanes(denominator);
+            let (over_p, over_q) = (Lanes(*p).over(denominator), Lanes(*q).over(denominator));
+            *p = over_p.0;
+            *q = over_q.0;
+            *r = Lanes([0.0; LANES]).minus(over_p.times(Lanes(x)).plus(over_q.times(Lanes(y)))).0;
         }
     }
 
@@ -250,15 +270,19 @@ impl Scene {
         let input = Moments::of(&self.warped, &self.inside);
         let mut sums =
             Sums { template_norm: template.norm, input_norm: input.norm, ..Sums::default() };
-        let (template_mean, input_mean) = (template.mean as f32, input.mean as f32);
+        let template_mean = Lanes([template.mean as f32; LANES]);
+        let input_mean = Lanes([input.mean as f32; LANES]);
         let row = &mut self.row;
         for y in 0..self.height {
             let range = y * self.padded..(y + 1) * self.padded;
             let inside = &self.inside[range.clone()];
             let (template, warped) = (&self.template[range.clone()], &self.warped[range.clone()]);
-            for i in 0..inside.len() {
-                row.template[i] = (template[i] - template_mean) * inside[i];
-                row.input[i] = warped[i] - input_mean * inside[i];
+            let from = lanes(template).iter().zip(lanes(warped)).zip(lanes(inside));
+            let to = lanes_mut(&mut row.template).iter_mut().zip(lanes_mut(&mut row.input));
+            for ((to_template, to_input), ((&template, &warped), &inside)) in to.zip(from) {
+                let inside = Lanes(inside);
+                *to_template = Lanes(template).minus(template_mean).times(inside).0;
+                *to_input = Lanes(warped).minus(input_mean.times(inside)).0;
             }
             let factors = self.factors.each_ref().map(|factor| &factor[range.clone()]);
             sums.add_row(y as f64, factors, row);
@@ -276,9 +300,7 @@ struct Moments {
 impl Moments {
     fn of(values: &[f32], inside: &[f32]) -> Self {
         let mut sums = [[0.0_f64; LANES]; 3];
-        let (values, _) = values.as_chunks::<LANES>();
-        let (inside, _) = inside.as_chunks::<LANES>();
-        for (values, inside) in values.iter().zip(inside) {
+        for (values, inside) in lanes(values).iter().zip(lanes(inside)) {
             for i in 0..LANES {
                 let (value, inside) = (f64::from(values[i]), f64::from(inside[i]));
                 sums[0][i] += inside;
@@ -352,21 +374,72 @@ fn projection(sums: &[[f64; 3]; 3]) -> [f64; PARAMETERS] {
 }
 
 /// Sums of a·b, a·b·c and a·b·c² over one row, whose length is a multiple of [`LANES`].
+#[inline]
 fn moments(a: &[f32], b: &[f32], c: &[f32]) -> [f64; 3] {
-    let mut sums = [[0.0_f32; LANES]; 3];
-    let (a, _) = a.as_chunks::<LANES>();
-    let (b, _) = b.as_chunks::<LANES>();
-    let (c, _) = c.as_chunks::<LANES>();
-    for (a, (b, c)) in a.iter().zip(b.iter().zip(c)) {
-        for i in 0..LANES {
-            let product = a[i] * b[i];
-            let first = product * c[i];
-            sums[0][i] += product;
-            sums[1][i] += first;
-            sums[2][i] += first * c[i];
-        }
+    let [mut zeroth, mut first, mut second] = [Lanes([0.0; LANES]); 3];
+    for (&a, (&b, &c)) in lanes(a).iter().zip(lanes(b).iter().zip(lanes(c))) {
+        let c = Lanes(c);
+        let product = Lanes(a).times(Lanes(b));
+        let by_c = product.times(c);
+        zeroth = zeroth.plus(product);
+        first = first.plus(by_c);
+        second = second.plus(by_c.times(c));
     }
-    sums.map(|lanes| f64::from(lanes.iter().sum::<f32>()))
+    [zeroth, first, second].map(|lanes| f64::from(lanes.sum()))
+}
+
+/// A padded row in full lanes.
+fn lanes(row: &[f32]) -> &[[f32; LANES]] {
+    row.as_chunks().0
+}
+
+fn lanes_mut(row: &mut [f32]) -> &mut [[f32; LANES]] {
+    row.as_chunks_mut().0
+}
+
+/// Values that are computed side by side.
+#[derive(Clone, Copy)]
+struct Lanes([f32; LANES]);
+
+impl Lanes {
+    #[inline(always)]
+    fn times(mut self, other: Self) -> Self {
+        for (value, other) in self.0.iter_mut().zip(other.0) {
+            *value *= other;
+        }
+        self
+    }
+
+    #[inline(always)]
+    fn over(mut self, other: Self) -> Self {
+        for (value, other) in self.0.iter_mut().zip(other.0) {
+            *value /= other;
+        }
+        self
+    }
+
+    #[inline(always)]
+    fn plus(mut self, other: Self) -> Self {
+        for (value, other) in self.0.iter_mut().zip(other.0) {
+            *value += other;
+        }
+        self
+    }
+
+    #[inline(always)]
+    fn minus(mut self, other: Self) -> Self {
+        for (value, other) in self.0.iter_mut().zip(other.0) {
+            *value -= other;
+        }
+        self
+    }
+
+    /// Pairwise: short chains, and the rounding does not grow with the number of lanes.
+    #[inline]
+    fn sum(self) -> f32 {
+        let [a, b, c, d, e, f, g, h] = self.0;
+        ((a + e) + (c + g)) + ((b + f) + (d + h))
+    }
 }
 
 /// The upper bound of places whose nearest pixel, ties to even, is one of `0..length`.
@@ -380,25 +453,30 @@ fn behind_last(length: usize) -> f32 {
 /// These are the weights of OpenCV's Gaussian of 5 pixels; on 8-bit values the result is exact in f32.
 fn smoothed(image: &GreyImage) -> Vec<f32> {
     let (width, height) = (image.width, image.height);
-    let weigh = |taps: [f32; 5]| {
-        0.375 * taps[2] + 0.25 * (taps[1] + taps[3]) + 0.0625 * (taps[0] + taps[4])
-    };
     let mut along_x = vec![0.0; width * height];
+    let mut line = vec![0.0; width + 4];
     for (to, from) in along_x.chunks_exact_mut(width).zip(image.values.chunks_exact(width)) {
-        for (x, to) in to.iter_mut().enumerate() {
-            *to = weigh(std::array::from_fn(|tap| from[mirror(x, tap as isize - 2, width)]));
+        line[2..width + 2].copy_from_slice(from);
+        for (at, by) in [(0, -2), (1, -1)] {
+            line[at] = from[mirror(0, by, width)];
+            line[width + 3 - at] = from[mirror(width - 1, -by, width)];
         }
+        weigh(std::array::from_fn(|tap| &line[tap..]), to);
     }
     let mut both = vec![0.0; width * height];
     for (y, to) in both.chunks_exact_mut(width).enumerate() {
-        let rows: [&[f32]; 5] = std::array::from_fn(|tap| {
-            &along_x[mirror(y, tap as isize - 2, height) * width..][..width]
-        });
-        for (x, to) in to.iter_mut().enumerate() {
-            *to = weigh(std::array::from_fn(|tap| rows[tap][x]));
-        }
+        let row = |tap| &along_x[mirror(y, tap as isize - 2, height) * width..];
+        weigh(std::array::from_fn(row), to);
     }
     both
+}
+
+/// The weighted sum of five rows.
+fn weigh(rows: [&[f32]; 5], out: &mut [f32]) {
+    let [a, b, c, d, e] = rows.map(|row| &row[..out.len()]);
+    for (x, out) in out.iter_mut().enumerate() {
+        *out = 0.375 * c[x] + 0.25 * (b[x] + d[x]) + 0.0625 * (a[x] + e[x]);
+    }
 }
 
 /// The place inside `0..length` that stands for `at + by` when the line is mirrored without repeating its edge.

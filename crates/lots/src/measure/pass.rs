@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ecc::{self, GreyImage};
 use super::ssim::mean_ssim;
-use super::warp::{Homography, Ringed, RowOfPlaces};
+use super::warp::{Homography, Ringed, RowOfPlaces, SampledRow};
 use super::{MeasureError, check_comparable};
 use crate::Image;
 
@@ -82,21 +82,23 @@ fn warped(image: &Image, homography: &Homography) -> Vec<u8> {
     const ROUNDER: f32 = 12_582_912.0;
     let (width, height, channels) = (image.width(), image.height(), image.channels());
     let pixels = image.pixels();
-    let source = Ringed::new(width, height, |x, y| {
-        let pixel = &pixels[(y * width + x) * channels..][..channels];
-        let mut values = [0.0; 4];
-        for (to, &value) in values.iter_mut().zip(pixel) {
-            *to = f32::from(value);
+    let source = Ringed::new(width, height, |y, row| {
+        let pixels = pixels[y * width * channels..].chunks_exact(channels);
+        for (to, pixel) in row.iter_mut().zip(pixels) {
+            for (to, &value) in to.iter_mut().zip(pixel) {
+                *to = f32::from(value);
+            }
         }
-        values
     });
     let mut out = vec![0; pixels.len()];
     let [mut x, mut y, mut denominator] = std::array::from_fn(|_| vec![0.0; width]);
+    let mut samples = SampledRow::new(width);
     for (row, out) in out.chunks_exact_mut(width * channels).enumerate() {
         homography
             .map_row(row, RowOfPlaces { x: &mut x, y: &mut y, denominator: &mut denominator });
-        for (pixel, (&x, &y)) in out.chunks_exact_mut(channels).zip(x.iter().zip(&y)) {
-            for (to, value) in pixel.iter_mut().zip(source.sample(x, y)) {
+        source.sample_row(&x, &y, &mut samples);
+        for (pixel, values) in out.chunks_exact_mut(channels).zip(samples.values()) {
+            for (to, value) in pixel.iter_mut().zip(values) {
                 *to = (value + ROUNDER - ROUNDER) as u8;
             }
         }

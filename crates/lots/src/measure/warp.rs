@@ -44,36 +44,65 @@ pub(super) struct Ringed {
 }
 
 impl Ringed {
-    /// `values(x, y)` gives the pixels.
-    pub(super) fn new(
-        width: usize,
-        height: usize,
-        values: impl Fn(usize, usize) -> [f32; 4],
-    ) -> Self {
+    /// `fill(y, row)` writes the pixels of row `y`.
+    pub(super) fn new(width: usize, height: usize, fill: impl Fn(usize, &mut [[f32; 4]])) -> Self {
         let stride = width + 2 * RING;
         let mut ringed = vec![[0.0; 4]; stride * (height + 2 * RING)];
         for y in 0..height {
-            let row = &mut ringed[(y + RING) * stride + RING..][..width];
-            for (x, to) in row.iter_mut().enumerate() {
-                *to = values(x, y);
-            }
+            fill(y, &mut ringed[(y + RING) * stride + RING..][..width]);
         }
         Self { width, height, stride, values: ringed }
     }
 
-    /// The values at a place, bilinear between the four nearest pixels; outside the image everything is 0.
-    #[inline]
-    pub(super) fn sample(&self, x: f32, y: f32) -> [f32; 4] {
-        let (column, x) = split(x, self.width);
-        let (row, y) = split(y, self.height);
-        let above = row * self.stride + column;
-        let below = above + self.stride;
-        let (above, below) = (&self.values[above..above + 2], &self.values[below..below + 2]);
-        std::array::from_fn(|i| {
-            let top = above[0][i] + x * (above[1][i] - above[0][i]);
-            let bottom = below[0][i] + x * (below[1][i] - below[0][i]);
-            top + y * (bottom - top)
-        })
+    /// The values at the places of one row, bilinear between the four nearest pixels; outside the image everything is 0.
+    pub(super) fn sample_row(&self, x: &[f32], y: &[f32], to: &mut SampledRow) {
+        let stride = self.stride as i32;
+        for ((to, &x), &y) in to.places.iter_mut().zip(x).zip(y) {
+            let (column, x) = split(x, self.width);
+            let (row, y) = split(y, self.height);
+            *to = Place { index: (row * stride + column) as u32, x, y };
+        }
+        for (to, &Place { index, x, y }) in to.values.iter_mut().zip(&to.places) {
+            let above = index as usize;
+            let below = above + self.stride;
+            let (above, below) = (&self.values[above..above + 2], &self.values[below..below + 2]);
+            *to = between(between(above[0], above[1], x), between(below[0], below[1], x), y);
+        }
+    }
+}
+
+/// The values `part` of the way from `a` to `b`.
+#[inline(always)]
+fn between(a: [f32; 4], b: [f32; 4], part: f32) -> [f32; 4] {
+    let mut out = a;
+    for i in 0..4 {
+        out[i] += part * (b[i] - a[i]);
+    }
+    out
+}
+
+/// Where a sample lies: the index of the pixel above and left, and how far the place lies behind it.
+#[derive(Clone, Copy, Default)]
+struct Place {
+    index: u32,
+    x: f32,
+    y: f32,
+}
+
+/// The samples of one row.
+pub(super) struct SampledRow {
+    places: Vec<Place>,
+    values: Vec<[f32; 4]>,
+}
+
+impl SampledRow {
+    pub(super) fn new(width: usize) -> Self {
+        Self { places: vec![Place::default(); width], values: vec![[0.0; 4]; width] }
+    }
+
+    /// What [`Ringed::sample_row`] found.
+    pub(super) fn values(&self) -> &[[f32; 4]] {
+        &self.values
     }
 }
 
@@ -82,11 +111,12 @@ impl Ringed {
 /// Far and undefined places fall onto the ring. Adding the ring's width may round a place just before a pixel onto that
 /// pixel; its distance is then negative and tiny, which is as good.
 #[inline]
-fn split(place: f32, length: usize) -> (usize, f32) {
-    let ring = RING as f32;
-    let place = place.max(-ring).min(length as f32);
-    let index = (place + ring) as i32;
-    (index as usize, place - (index - RING as i32) as f32)
+fn split(place: f32, length: usize) -> (i32, f32) {
+    let (low, high) = (-(RING as f32), length as f32);
+    let place = if place > low { place } else { low };
+    let place = if place < high { place } else { high };
+    let index = (place - low) as i32;
+    (index, place - (index - RING as i32) as f32)
 }
 
 #[cfg(test)]
@@ -95,7 +125,11 @@ mod tests {
 
     #[test]
     fn samples_between_pixels_and_zero_outside() {
-        let ringed = Ringed::new(2, 2, |x, y| [(10 * x + 100 * y + 40) as f32, 8.0, 0.0, 0.0]);
+        let ringed = Ringed::new(2, 2, |y, row| {
+            for (x, to) in row.iter_mut().enumerate() {
+                *to = [(10 * x + 100 * y + 40) as f32, 8.0, 0.0, 0.0];
+            }
+        });
         let cases = [
             (0.0, 0.0, 40.0),
             (1.0, 1.0, 150.0),
@@ -111,7 +145,9 @@ mod tests {
             (f32::NAN, 0.0, 0.0),
         ];
         for (x, y, wanted) in cases {
-            let found = ringed.sample(x, y);
+            let mut samples = SampledRow::new(1);
+            ringed.sample_row(&[x], &[y], &mut samples);
+            let [found] = samples.values() else { panic!("one sample") };
             assert!((found[0] - wanted).abs() < 1e-4, "({x}, {y}): {found:?}, wanted {wanted}");
         }
     }
