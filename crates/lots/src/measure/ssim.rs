@@ -129,28 +129,36 @@ impl Filter {
         }
     }
 
-    /// Sum over one row of L·C·S.
-    ///
-    /// With C3 = C2/2 the product of contrast and structure is (2σxy + C2)/(σx² + σy² + C2), which needs no root.
+    /// Sum of L·C·S over one row.
     fn index_of_row(&self) -> f64 {
-        let [mean_x, mean_y, squares, product] =
-            self.local.each_ref().map(|local| &local[..self.width]);
-        let index = |i: usize| {
-            let mean_product = mean_x[i] * mean_y[i];
-            let mean_squares = mean_x[i] * mean_x[i] + mean_y[i] * mean_y[i];
-            let above = (2.0 * mean_product + C1) * (2.0 * (product[i] - mean_product) + C2);
-            above / ((mean_squares + C1) * (squares[i] - mean_squares + C2))
-        };
-        // Four sums side by side: one chain of additions would take longer than the terms.
-        let mut sums = [0.0; 4];
-        let whole = self.width - self.width % 4;
-        for i in (0..whole).step_by(4) {
-            for (k, sum) in sums.iter_mut().enumerate() {
-                *sum += index(i + k);
+        /// Terms side by side: one chain of additions would take longer than the terms.
+        const LANES: usize = 4;
+        let maps = self.local.each_ref().map(|local| local.as_chunks::<LANES>());
+        let [(mean_x, rest_x), (mean_y, rest_y), (squares, rest_squares), (product, rest_product)] =
+            maps;
+        let mut sums = [0.0; LANES];
+        let chunks = mean_x.iter().zip(mean_y).zip(squares.iter().zip(product));
+        for ((mean_x, mean_y), (squares, product)) in chunks {
+            for i in 0..LANES {
+                sums[i] += index(mean_x[i], mean_y[i], squares[i], product[i]);
             }
         }
-        sums.iter().sum::<f64>() + (whole..self.width).map(index).sum::<f64>()
+        for i in 0..rest_x.len() {
+            sums[i] += index(rest_x[i], rest_y[i], rest_squares[i], rest_product[i]);
+        }
+        sums.iter().sum()
     }
+}
+
+/// L·C·S from the local averages of x, y, x² + y² and xy.
+///
+/// With C3 = C2/2 the product of contrast and structure is (2σxy + C2)/(σx² + σy² + C2), which needs no root.
+#[inline(always)]
+fn index(mean_x: f64, mean_y: f64, squares: f64, product: f64) -> f64 {
+    let mean_product = mean_x * mean_y;
+    let mean_squares = mean_x * mean_x + mean_y * mean_y;
+    let above = (2.0 * mean_product + C1) * (2.0 * (product - mean_product) + C2);
+    above / ((mean_squares + C1) * (squares - mean_squares + C2))
 }
 
 /// The weighted sum of eleven rows; all slices have the length of `out`.

@@ -56,14 +56,11 @@ impl Ringed {
 
     /// The values at the places of one row, bilinear between the four nearest pixels; outside the image everything is 0.
     pub(super) fn sample_row(&self, x: &[f32], y: &[f32], to: &mut SampledRow) {
-        let stride = self.stride as i32;
-        for ((to, &x), &y) in to.places.iter_mut().zip(x).zip(y) {
-            let (column, x) = split(x, self.width);
-            let (row, y) = split(y, self.height);
-            *to = Place { index: (row * stride + column) as u32, x, y };
-        }
-        for (to, &Place { index, x, y }) in to.values.iter_mut().zip(&to.places) {
-            let above = index as usize;
+        split(x, self.width, &mut to.column, &mut to.x);
+        split(y, self.height, &mut to.row, &mut to.y);
+        let places = to.column.iter().zip(&to.row).zip(to.x.iter().zip(&to.y));
+        for (to, ((&column, &row), (&x, &y))) in to.values.iter_mut().zip(places) {
+            let above = row as usize * self.stride + column as usize;
             let below = above + self.stride;
             let (above, below) = (&self.values[above..above + 2], &self.values[below..below + 2]);
             *to = between(between(above[0], above[1], x), between(below[0], below[1], x), y);
@@ -81,23 +78,25 @@ fn between(a: [f32; 4], b: [f32; 4], part: f32) -> [f32; 4] {
     out
 }
 
-/// Where a sample lies: the index of the pixel above and left, and how far the place lies behind it.
-#[derive(Clone, Copy, Default)]
-struct Place {
-    index: u32,
-    x: f32,
-    y: f32,
-}
-
-/// The samples of one row.
+/// The samples of one row, and where they were taken: the pixels above and left of the places, counted inside the ring,
+/// and how far the places lie behind them.
 pub(super) struct SampledRow {
-    places: Vec<Place>,
+    column: Vec<u32>,
+    row: Vec<u32>,
+    x: Vec<f32>,
+    y: Vec<f32>,
     values: Vec<[f32; 4]>,
 }
 
 impl SampledRow {
     pub(super) fn new(width: usize) -> Self {
-        Self { places: vec![Place::default(); width], values: vec![[0.0; 4]; width] }
+        Self {
+            column: vec![0; width],
+            row: vec![0; width],
+            x: vec![0.0; width],
+            y: vec![0.0; width],
+            values: vec![[0.0; 4]; width],
+        }
     }
 
     /// What [`Ringed::sample_row`] found.
@@ -106,17 +105,22 @@ impl SampledRow {
     }
 }
 
-/// The index of the pixel before a place, counted inside the ring, and how far the place lies behind it.
+/// Splits places along one axis into the pixel before, counted inside the ring, and the distance behind it.
 ///
-/// Far and undefined places fall onto the ring. Adding the ring's width may round a place just before a pixel onto that
-/// pixel; its distance is then negative and tiny, which is as good.
-#[inline]
-fn split(place: f32, length: usize) -> (i32, f32) {
+/// Far and undefined places fall onto the ring. A place on or within rounding of a pixel may count as the end of the
+/// stretch before it, at a distance of 1, or lie a rounding before its pixel; the interpolated value is the same.
+fn split(places: &[f32], length: usize, pixels: &mut [u32], distances: &mut [f32]) {
+    /// From here to twice as far, f32 holds whole numbers only, and the low bits count them.
+    const WHOLE: f32 = 8_388_608.0;
     let (low, high) = (-(RING as f32), length as f32);
-    let place = if place > low { place } else { low };
-    let place = if place < high { place } else { high };
-    let index = (place - low) as i32;
-    (index, place - (index - RING as i32) as f32)
+    for ((pixel, distance), &place) in pixels.iter_mut().zip(distances).zip(places) {
+        let place = if place > low { place } else { low };
+        let place = if place < high { place } else { high };
+        let inside = place - low;
+        let rounded = (inside - 0.5).max(0.0) + WHOLE;
+        *pixel = rounded.to_bits() - WHOLE.to_bits();
+        *distance = inside - (rounded - WHOLE);
+    }
 }
 
 #[cfg(test)]
