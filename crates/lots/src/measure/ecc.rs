@@ -4,6 +4,7 @@
 //! PAMI 2008, the forward additive iteration for a homography; details that the article leaves open (smoothing, borders,
 //! which pixels count, rounding to f32, what counts as failure) as OpenCV 5.0.0 behaves.
 
+use super::lanes::{BLOCK, LANES, Lanes, PlaneSums, lanes, lanes_mut};
 use super::warp::{Homography, Ringed, RowOfPlaces, SampledRow};
 
 const ITERATIONS: usize = 50;
@@ -139,9 +140,6 @@ fn invert(mut matrix: Square) -> Option<Square> {
     Some(inverse)
 }
 
-/// Values added side by side; rows are padded with zeros to a multiple of it.
-const LANES: usize = 8;
-
 /// Both images made ready, and what the template's pixels see of the input. All rows are padded to full lanes.
 struct Scene {
     width: usize,
@@ -159,16 +157,19 @@ struct Scene {
     /// denominator, p along x and q along y, and r = −(p·x′ + q·y′), (x′, y′) being the place in the input.
     factors: [Vec<f32>; 3],
     row: Row,
+    block: Block,
 }
 
 /// Buffers of one row.
 struct Row {
-    /// 0, 1, 2, …
-    column: Vec<f32>,
     x: Vec<f32>,
     y: Vec<f32>,
     denominator: Vec<f32>,
     samples: SampledRow,
+}
+
+/// Buffers of a block of rows.
+struct Block {
     /// Less its mean inside, 0 outside.
     template: Vec<f32>,
     /// Less its mean inside, as it is outside, where it fades out within a pixel.
@@ -207,14 +208,12 @@ impl Scene {
             warped: image(),
             factors: [image(), image(), image()],
             row: Row {
-                column: (0..padded).map(|x| x as f32).collect(),
                 x: buffer(),
                 y: buffer(),
                 denominator: vec![1.0; padded],
                 samples: SampledRow::new(width),
-                template: buffer(),
-                input: buffer(),
             },
+            block: Block { template: vec![0.0; padded * BLOCK], input: vec![0.0; padded * BLOCK] },
         }
     }
 
@@ -266,38 +265,55 @@ impl Scene {
 
     /// What a step needs of the last look.
     fn sums(&mut self) -> Sums {
-        let template = Moments::of(&self.template, &self.inside);
-        let input = Moments::of(&self.warped, &self.inside);
-        let mut sums =
-            Sums { template_norm: template.norm, input_norm: input.norm, ..Sums::default() };
+        let template = Spread::of(&self.template, &self.inside);
+        let input = Spread::of(&self.warped, &self.inside);
         let template_mean = Lanes([template.mean as f32; LANES]);
         let input_mean = Lanes([input.mean as f32; LANES]);
-        let row = &mut self.row;
-        for y in 0..self.height {
-            let range = y * self.padded..(y + 1) * self.padded;
-            let inside = &self.inside[range.clone()];
-            let (template, warped) = (&self.template[range.clone()], &self.warped[range.clone()]);
+        let mut pairs = [PlaneSums::default(); 6];
+        let [mut factor_input, mut factor_template] = [[PlaneSums::default(); 3]; 2];
+        let mut correlation = PlaneSums::default();
+        for first in (0..self.height).step_by(BLOCK) {
+            let rows = self.padded * first..self.padded * (first + BLOCK).min(self.height);
+            let inside = &self.inside[rows.clone()];
+            let (template, warped) = (&self.template[rows.clone()], &self.warped[rows.clone()]);
+            let block = &mut self.block;
             let from = lanes(template).iter().zip(lanes(warped)).zip(lanes(inside));
-            let to = lanes_mut(&mut row.template).iter_mut().zip(lanes_mut(&mut row.input));
+            let to = lanes_mut(&mut block.template).iter_mut().zip(lanes_mut(&mut block.input));
             for ((to_template, to_input), ((&template, &warped), &inside)) in to.zip(from) {
                 let inside = Lanes(inside);
                 *to_template = Lanes(template).minus(template_mean).times(inside).0;
                 *to_input = Lanes(warped).minus(input_mean.times(inside)).0;
             }
-            let factors = self.factors.each_ref().map(|factor| &factor[range.clone()]);
-            sums.add_row(y as f64, factors, row);
+            let template = &block.template[..rows.len()];
+            let input = &block.input[..rows.len()];
+            let factors = self.factors.each_ref().map(|factor| &factor[rows.clone()]);
+            for i in 0..3 {
+                for j in i..3 {
+                    pairs[PAIR[i][j]].add(factors[i], factors[j], self.padded, first);
+                }
+                factor_input[i].add(factors[i], input, self.padded, first);
+                factor_template[i].add(factors[i], template, self.padded, first);
+            }
+            correlation.add(template, input, self.padded, first);
         }
-        sums
+        Sums {
+            correlation: correlation.total()[0],
+            input_norm: input.norm,
+            template_norm: template.norm,
+            pairs: pairs.map(|sums| sums.total()),
+            factor_input: factor_input.map(|sums| sums.total()),
+            factor_template: factor_template.map(|sums| sums.total()),
+        }
     }
 }
 
 /// Mean and norm less the mean, over the pixels inside.
-struct Moments {
+struct Spread {
     mean: f64,
     norm: f64,
 }
 
-impl Moments {
+impl Spread {
     fn of(values: &[f32], inside: &[f32]) -> Self {
         let mut sums = [[0.0_f64; LANES]; 3];
         for (values, inside) in lanes(values).iter().zip(lanes(inside)) {
@@ -316,46 +332,20 @@ impl Moments {
 }
 
 /// Everything that a step needs, summed over the template. Both images are less their means.
-#[derive(Default)]
 struct Sums {
     correlation: f64,
     input_norm: f64,
     template_norm: f64,
     /// Products of two factors (pp, pq, pr, qq, qr, rr), each times 1, x, x², y, xy and y².
     pairs: [[f64; 6]; 6],
-    /// Each factor times the input, times 1, x and y.
-    factor_input: [[f64; 3]; 3],
-    /// Each factor times the template, times 1, x and y.
-    factor_template: [[f64; 3]; 3],
+    /// Each factor times the input, times 1, x, x², y, xy and y².
+    factor_input: [[f64; 6]; 3],
+    /// Each factor times the template, likewise.
+    factor_template: [[f64; 6]; 3],
 }
 
 /// Where a pair of factors stands in [`Sums::pairs`].
 const PAIR: [[usize; 3]; 3] = [[0, 1, 2], [1, 3, 4], [2, 4, 5]];
-
-impl Sums {
-    fn add_row(&mut self, y: f64, factors: [&[f32]; 3], row: &Row) {
-        for i in 0..3 {
-            for j in i..3 {
-                let [one, x, xx] = moments(factors[i], factors[j], &row.column);
-                let sums = &mut self.pairs[PAIR[i][j]];
-                for (sum, value) in sums.iter_mut().zip([one, x, xx, y * one, y * x, y * y * one]) {
-                    *sum += value;
-                }
-            }
-            for (sums, image) in [
-                (&mut self.factor_input[i], &row.input),
-                (&mut self.factor_template[i], &row.template),
-            ] {
-                let [one, x, _] = moments(factors[i], image, &row.column);
-                for (sum, value) in sums.iter_mut().zip([one, x, y * one]) {
-                    *sum += value;
-                }
-            }
-        }
-        let [product, ..] = moments(&row.input, &row.template, &row.column);
-        self.correlation += product;
-    }
-}
 
 /// Jᵀ·J, from [`Sums::pairs`].
 fn hessian(pairs: &[[f64; 6]; 6]) -> Square {
@@ -367,79 +357,10 @@ fn hessian(pairs: &[[f64; 6]; 6]) -> Square {
 }
 
 /// Jᵀ times an image, from the sums of the factors times it.
-fn projection(sums: &[[f64; 3]; 3]) -> [f64; PARAMETERS] {
+fn projection(sums: &[[f64; 6]; 3]) -> [f64; PARAMETERS] {
     /// Position of x, y and 1.
-    const POWER: [usize; 3] = [1, 2, 0];
+    const POWER: [usize; 3] = [1, 3, 0];
     std::array::from_fn(|k| sums[k % 3][POWER[k / 3]])
-}
-
-/// Sums of a·b, a·b·c and a·b·c² over one row, whose length is a multiple of [`LANES`].
-#[inline]
-fn moments(a: &[f32], b: &[f32], c: &[f32]) -> [f64; 3] {
-    let [mut zeroth, mut first, mut second] = [Lanes([0.0; LANES]); 3];
-    for (&a, (&b, &c)) in lanes(a).iter().zip(lanes(b).iter().zip(lanes(c))) {
-        let c = Lanes(c);
-        let product = Lanes(a).times(Lanes(b));
-        let by_c = product.times(c);
-        zeroth = zeroth.plus(product);
-        first = first.plus(by_c);
-        second = second.plus(by_c.times(c));
-    }
-    [zeroth, first, second].map(|lanes| f64::from(lanes.sum()))
-}
-
-/// A padded row in full lanes.
-fn lanes(row: &[f32]) -> &[[f32; LANES]] {
-    row.as_chunks().0
-}
-
-fn lanes_mut(row: &mut [f32]) -> &mut [[f32; LANES]] {
-    row.as_chunks_mut().0
-}
-
-/// Values that are computed side by side.
-#[derive(Clone, Copy)]
-struct Lanes([f32; LANES]);
-
-impl Lanes {
-    #[inline(always)]
-    fn times(mut self, other: Self) -> Self {
-        for (value, other) in self.0.iter_mut().zip(other.0) {
-            *value *= other;
-        }
-        self
-    }
-
-    #[inline(always)]
-    fn over(mut self, other: Self) -> Self {
-        for (value, other) in self.0.iter_mut().zip(other.0) {
-            *value /= other;
-        }
-        self
-    }
-
-    #[inline(always)]
-    fn plus(mut self, other: Self) -> Self {
-        for (value, other) in self.0.iter_mut().zip(other.0) {
-            *value += other;
-        }
-        self
-    }
-
-    #[inline(always)]
-    fn minus(mut self, other: Self) -> Self {
-        for (value, other) in self.0.iter_mut().zip(other.0) {
-            *value -= other;
-        }
-        self
-    }
-
-    /// Pairwise: short chains, and the rounding does not grow with the number of lanes.
-    #[inline]
-    fn sum(self) -> f32 {
-        let [a, b, c, d, e, f, g, h] = self.0;
-        ((a + e) + (c + g)) + ((b + f) + (d + h))
-    }
 }
 
 /// The upper bound of places whose nearest pixel, ties to even, is one of `0..length`.
@@ -481,11 +402,15 @@ fn weigh(rows: [&[f32]; 5], out: &mut [f32]) {
 
 /// The place inside `0..length` that stands for `at + by` when the line is mirrored without repeating its edge.
 fn mirror(at: usize, by: isize, length: usize) -> usize {
+    let place = at as isize + by;
+    if (0..length as isize).contains(&place) {
+        return place as usize;
+    }
     let period = 2 * (length as isize - 1);
     if period == 0 {
         return 0;
     }
-    let folded = (at as isize + by).rem_euclid(period);
+    let folded = place.rem_euclid(period);
     folded.min(period - folded) as usize
 }
 

@@ -3,6 +3,7 @@
 //! Measures know images only; what made the perturbation does not matter here.
 
 mod ecc;
+mod lanes;
 mod norms;
 mod pass;
 mod ssim;

@@ -99,11 +99,13 @@ impl Filter {
             *to_x = f64::from(x);
             *to_y = f64::from(y);
         }
-        for line in [&mut *line_x, &mut *line_y] {
-            for outside in 1..=RADIUS {
-                line[RADIUS - outside] = line[RADIUS + reflect(-(outside as isize), width)];
-                let right = width - 1 + outside;
-                line[RADIUS + right] = line[RADIUS + reflect(right as isize, width)];
+        for outside in 1..=RADIUS {
+            let right = width - 1 + outside;
+            let (from_left, from_right) =
+                (reflect(-(outside as isize), width), reflect(right as isize, width));
+            for line in [&mut *line_x, &mut *line_y] {
+                line[RADIUS - outside] = line[RADIUS + from_left];
+                line[RADIUS + right] = line[RADIUS + from_right];
             }
         }
         let squares = line_squares.iter_mut().zip(line_product);
@@ -120,12 +122,11 @@ impl Filter {
 
     fn vertical(&mut self, row: usize) {
         let (width, height) = (self.width, self.height);
+        let slots: [usize; TAPS] = std::array::from_fn(|tap| {
+            reflect((row + tap) as isize - RADIUS as isize, height) % TAPS * width
+        });
         for (ring, local) in self.ring.iter().zip(&mut self.local) {
-            let taps = std::array::from_fn(|tap| {
-                let from = reflect((row + tap) as isize - RADIUS as isize, height);
-                &ring[(from % TAPS) * width..][..width]
-            });
-            weigh(&self.weights, taps, local);
+            weigh(&self.weights, slots.map(|slot| &ring[slot..slot + width]), local);
         }
     }
 
@@ -175,6 +176,9 @@ fn weigh(weights: &[f64; RADIUS + 1], taps: [&[f64]; TAPS], out: &mut [f64]) {
 
 /// The place inside `0..length` that stands for `at` when the line is mirrored with its edge repeated.
 fn reflect(at: isize, length: usize) -> usize {
+    if (0..length as isize).contains(&at) {
+        return at as usize;
+    }
     let folded = at.rem_euclid(2 * length as isize) as usize;
     folded.min(2 * length - 1 - folded)
 }
