@@ -3,7 +3,8 @@
 use super::pool::MaxPool;
 use super::{Keeper, Kept, Operator, Parameter, Run, Window};
 use crate::kernels::{
-    ConvShape, Packed, Winners, conv_valid, conv_weight_gradient, scatter_winners,
+    ConvShape, Packed, Winners, conv_columns_back, conv_valid, conv_weight_gradient,
+    scatter_winners,
 };
 use crate::scratch::Buffer;
 use crate::tensor::Tensor;
@@ -19,7 +20,7 @@ pub(crate) struct Conv {
     bias: Option<Tensor>,
     forward: Vec<Packed>,
     backward: OnceLock<Vec<Packed>>,
-    /// `[row][kernel row][(column, channel) padded to 16]`, for sparse cotangents.
+    /// `[kernel row][row][(column, channel) padded to 16]`, for sparse cotangents.
     lines: OnceLock<Vec<f32>>,
 }
 
@@ -96,8 +97,23 @@ impl Conv {
         }
     }
 
+    /// Whether the dense back-projection adds up the products of all taps: pays with few input channels.
+    fn by_columns(&self) -> bool {
+        self.channels / self.groups <= 4
+    }
+
+    /// Weights as the dense back-projection wants them: [taps × channels, rows] of each group by columns, else flipped.
     fn backward(&self) -> &[Packed] {
         self.backward.get_or_init(|| {
+            if self.by_columns() {
+                let s = self.shape();
+                let packed = |g| {
+                    Packed::new(s.depth(), s.rows, |k, row| {
+                        self.at(g * s.rows + row, k % s.channels, k / s.channels)
+                    })
+                };
+                return (0..self.groups).map(packed).collect();
+            }
             let s = self.back_shape();
             (0..self.groups)
                 .map(|g| {
@@ -113,6 +129,18 @@ impl Conv {
         })
     }
 
+    /// Calls `f(place in the input, place in the padded input, length)` for each row of the input that is used.
+    fn each_row(&self, mut f: impl FnMut(usize, usize, usize)) {
+        let (s, w) = (self.shape(), &self.window);
+        let used = |a: usize| w.input[a].min(s.input[a].saturating_sub(w.pad[a]));
+        for c in 0..self.channels {
+            for y in 0..used(0) {
+                let to = (c * s.input[0] + y + w.pad[0]) * s.input[1] + w.pad[1];
+                f((c * w.input[0] + y) * w.input[1], to, used(1));
+            }
+        }
+    }
+
     /// Calls `f` with the input padded as [`Conv::shape`] wants it.
     fn with_padded(&self, x: &[f32], lanes: usize, f: impl FnOnce(&[f32])) {
         let (s, w) = (self.shape(), &self.window);
@@ -120,16 +148,48 @@ impl Conv {
             return f(x);
         }
         let mut padded = Buffer::zeroed(self.channels * s.input[0] * s.input[1] * lanes);
-        let rows = w.input[0].min(s.input[0].saturating_sub(w.pad[0]));
-        let columns = w.input[1].min(s.input[1].saturating_sub(w.pad[1]));
-        for c in 0..self.channels {
-            for y in 0..rows {
-                let from = (c * w.input[0] + y) * w.input[1] * lanes;
-                let to = ((c * s.input[0] + y + w.pad[0]) * s.input[1] + w.pad[1]) * lanes;
-                padded[to..to + columns * lanes].copy_from_slice(&x[from..from + columns * lanes]);
+        self.each_row(|inside, in_padded, length| {
+            let (from, to) = (inside * lanes, in_padded * lanes);
+            padded[to..to + length * lanes].copy_from_slice(&x[from..from + length * lanes]);
+        });
+        f(&padded);
+    }
+
+    /// Back-projection as a convolution of the spread cotangent with the flipped weights.
+    fn vjp_flipped(&self, run: Run, cotangent: &[f32], gradient: &mut [f32]) {
+        let (s, w, lanes) = (self.back_shape(), &self.window, run.lanes);
+        let mut spread = Buffer::zeroed(self.rows() * s.input[0] * s.input[1] * lanes);
+        // Output row y lies where its last tap row would lie over the first row of the input.
+        let place = |a: usize, at: usize| {
+            (at * w.stride[a] + w.extent(a) - 1).checked_sub(w.pad[a]).filter(|&p| p < s.input[a])
+        };
+        for row in 0..self.rows() {
+            for y in 0..w.output[0] {
+                let Some(py) = place(0, y) else { continue };
+                for x in 0..w.output[1] {
+                    let Some(px) = place(1, x) else { continue };
+                    let from = ((row * w.output[0] + y) * w.output[1] + x) * lanes;
+                    let to = ((row * s.input[0] + py) * s.input[1] + px) * lanes;
+                    spread[to..to + lanes].copy_from_slice(&cotangent[from..from + lanes]);
+                }
             }
         }
-        f(&padded);
+        conv_valid(run.isa, run.parallel, &s, self.backward(), None, lanes, &spread, gradient);
+    }
+
+    /// Back-projection by the products of all taps, added where they lie.
+    fn vjp_columns(&self, run: Run, cotangent: &[f32], gradient: &mut [f32]) {
+        let (s, w, lanes) = (self.shape(), &self.window, run.lanes);
+        if s.input == w.input && w.pad == [0, 0] {
+            return conv_columns_back(run.isa, &s, self.backward(), lanes, cotangent, gradient);
+        }
+        let mut padded = Buffer::dirty(self.channels * s.input[0] * s.input[1] * lanes);
+        conv_columns_back(run.isa, &s, self.backward(), lanes, cotangent, &mut padded);
+        gradient.fill(0.0);
+        self.each_row(|inside, in_padded, length| {
+            let (to, from) = (inside * lanes, in_padded * lanes);
+            gradient[to..to + length * lanes].copy_from_slice(&padded[from..from + length * lanes]);
+        });
     }
 
     /// Whether cotangents that come out of a max pooling are better sent back winner by winner.
@@ -157,7 +217,7 @@ impl Conv {
         let lines = self.lines.get_or_init(|| {
             let mut lines = vec![0.0; s.rows * s.kernel[0] * line];
             for (at, line) in lines.chunks_exact_mut(line).enumerate() {
-                let (row, ky) = (at / s.kernel[0], at % s.kernel[0]);
+                let (ky, row) = (at / s.rows, at % s.rows);
                 for (i, x) in line[..s.kernel[1] * s.channels].iter_mut().enumerate() {
                     *x = self.at(row, i % s.channels, ky * s.kernel[1] + i / s.channels);
                 }
@@ -175,7 +235,7 @@ impl Conv {
                 list.push((row, pixel, value))
             });
             sorted.sort(s.output[0] * s.output[1], &list);
-            scatter_winners(run.isa, &s, lines, line, &mut sorted, &mut image);
+            scatter_winners(run.isa, &s, lines, line, &sorted, &mut image);
             for y in 0..w.input[0] {
                 for x in 0..w.input[1] {
                     let (py, px) = (y + w.pad[0], x + w.pad[1]);
@@ -228,24 +288,11 @@ impl Operator for Conv {
         cotangent: &[f32],
         gradient: &mut [f32],
     ) {
-        let (s, w, lanes) = (self.back_shape(), &self.window, run.lanes);
-        let mut spread = Buffer::zeroed(self.rows() * s.input[0] * s.input[1] * lanes);
-        // Output row y lies where its last tap row would lie over the first row of the input.
-        let place = |a: usize, at: usize| {
-            (at * w.stride[a] + w.extent(a) - 1).checked_sub(w.pad[a]).filter(|&p| p < s.input[a])
-        };
-        for row in 0..self.rows() {
-            for y in 0..w.output[0] {
-                let Some(py) = place(0, y) else { continue };
-                for x in 0..w.output[1] {
-                    let Some(px) = place(1, x) else { continue };
-                    let from = ((row * w.output[0] + y) * w.output[1] + x) * lanes;
-                    let to = ((row * s.input[0] + py) * s.input[1] + px) * lanes;
-                    spread[to..to + lanes].copy_from_slice(&cotangent[from..from + lanes]);
-                }
-            }
+        if self.by_columns() {
+            self.vjp_columns(run, cotangent, gradient);
+        } else {
+            self.vjp_flipped(run, cotangent, gradient);
         }
-        conv_valid(run.isa, run.parallel, &s, self.backward(), None, lanes, &spread, gradient);
     }
 
     fn parameters(&self) -> Vec<Parameter<'_>> {

@@ -1,7 +1,7 @@
 //! MaxPool, AveragePool and GlobalAveragePool.
 
 use super::{Keeper, Keeps, Kept, Operator, Run, Window};
-use crate::kernels::{LANES, versioned};
+use crate::kernels::{LANES, add, versioned};
 
 /// The largest value of each window, planes on their own; of equal ones the first in row order.
 #[derive(Debug)]
@@ -99,10 +99,18 @@ impl Operator for MaxPool {
     ) {
         gradient.fill(0.0);
         let plane = self.window.input[0] * self.window.input[1];
-        for lane in 0..run.lanes {
-            self.winners(kept.bytes, cotangent, run.lanes, lane, |p, at, g| {
-                gradient[(p * plane + at) * run.lanes + lane] += g;
-            });
+        if run.lanes == LANES {
+            max_back::<LANES>(
+                run.isa,
+                kept.bytes,
+                cotangent,
+                plane,
+                &self.taps,
+                self.size(),
+                gradient,
+            );
+        } else {
+            max_back::<1>(run.isa, kept.bytes, cotangent, plane, &self.taps, self.size(), gradient);
         }
     }
 
@@ -142,6 +150,40 @@ versioned! {
                         for (k, w) in kept[(p * outputs + o) * L..][..L].iter_mut().zip(winner) {
                             *k = (w >> (8 * digit)) as u8;
                         }
+                    }
+                }
+            }
+        }
+    }
+}
+
+versioned! {
+    fn max_back<const L: usize>(
+        kept: &[u8], g: &[f32], plane: usize, taps: &[u32], size: usize, dx: &mut [f32],
+    ) {
+        let outputs = taps.len() / size;
+        let all = g.len();
+        let digits = kept.len() / all.max(1);
+        for (p, (g, dx)) in g.chunks_exact(outputs * L).zip(dx.chunks_exact_mut(plane * L)).enumerate() {
+            for (o, (taps, g)) in taps.chunks_exact(size).zip(g.chunks_exact(L)).enumerate() {
+                let mut winner = [0u32; L];
+                for digit in 0..digits {
+                    let kept = &kept[digit * all + (p * outputs + o) * L..][..L];
+                    for l in 0..L {
+                        winner[l] |= u32::from(kept[l]) << (8 * digit);
+                    }
+                }
+                if size > 16 {
+                    // Wide windows: straight to the winners.
+                    for l in 0..L {
+                        dx[taps[winner[l] as usize] as usize * L + l] += g[l];
+                    }
+                    continue;
+                }
+                for (t, &at) in taps.iter().enumerate().filter(|t| *t.1 != u32::MAX) {
+                    let dx = &mut dx[at as usize * L..][..L];
+                    for l in 0..L {
+                        dx[l] += if winner[l] == t as u32 { g[l] } else { 0.0 };
                     }
                 }
             }
@@ -255,12 +297,6 @@ impl Operator for AveragePool {
             });
         }
         debug_assert_eq!(self.planes * plane * l, gradient.len());
-    }
-}
-
-versioned! {
-    fn add(x: &[f32], y: &mut [f32]) {
-        y.iter_mut().zip(x).for_each(|(y, x)| *y += x);
     }
 }
 
