@@ -12,6 +12,17 @@ pub(crate) fn for_each(parallel: bool, n: usize, f: impl Fn(usize) + Send + Sync
     (0..n).for_each(f);
 }
 
+/// Calls `f(number, chunk)` for each chunk of `size` floats.
+pub(crate) fn for_each_chunk(
+    parallel: bool,
+    data: &mut [f32],
+    size: usize,
+    f: impl Fn(usize, &mut [f32]) + Send + Sync,
+) {
+    let chunks: Vec<(usize, &mut [f32])> = data.chunks_mut(size.max(1)).enumerate().collect();
+    map(parallel, chunks, |(i, chunk)| f(i, chunk));
+}
+
 /// Calls `f` for each item and collects what it returns, in order.
 pub(crate) fn map<T: Send, R: Send>(
     parallel: bool,

@@ -3,6 +3,7 @@
 #[cfg(target_arch = "x86_64")]
 use super::simd::{Avx2, Avx512};
 use super::simd::{Isa, Portable, Simd};
+use crate::parallel::for_each_chunk;
 
 /// Rows of one packed panel.
 pub(crate) const PANEL: usize = 16;
@@ -20,23 +21,29 @@ pub(crate) struct Packed {
 
 impl Packed {
     /// Packs the matrix whose element (row, depth) is `at(row, depth)`.
-    pub(crate) fn new(rows: usize, depth: usize, at: impl Fn(usize, usize) -> f32) -> Self {
+    pub(crate) fn new(
+        parallel: bool,
+        rows: usize,
+        depth: usize,
+        at: impl Fn(usize, usize) -> f32 + Send + Sync,
+    ) -> Self {
         let mut packed = Self { rows, depth, data: Vec::new() };
-        packed.fill(at);
+        packed.fill(parallel, at);
         packed
     }
 
     /// Packs again, in place.
-    pub(crate) fn fill(&mut self, at: impl Fn(usize, usize) -> f32) {
+    pub(crate) fn fill(&mut self, parallel: bool, at: impl Fn(usize, usize) -> f32 + Send + Sync) {
         self.data.resize(self.rows.div_ceil(PANEL) * self.depth * PANEL, 0.0);
-        for (p, panel) in self.data.chunks_exact_mut((self.depth * PANEL).max(1)).enumerate() {
-            let rows = PANEL.min(self.rows - p * PANEL);
+        let all = self.rows;
+        for_each_chunk(parallel, &mut self.data, self.depth * PANEL, |p, panel| {
+            let rows = PANEL.min(all - p * PANEL);
             for (k, column) in panel.chunks_exact_mut(PANEL).enumerate() {
                 for (m, x) in column[..rows].iter_mut().enumerate() {
                     *x = at(p * PANEL + m, k);
                 }
             }
-        }
+        });
     }
 
     /// The panel that holds `row`.

@@ -46,7 +46,7 @@ impl Conv {
         let s = conv.shape();
         conv.forward = (0..groups)
             .map(|g| {
-                Packed::new(s.rows, s.depth(), |row, k| {
+                Packed::new(false, s.rows, s.depth(), |row, k| {
                     conv.at(g * s.rows + row, k % s.channels, k / s.channels)
                 })
             })
@@ -108,7 +108,7 @@ impl Conv {
             if self.by_columns() {
                 let s = self.shape();
                 let packed = |g| {
-                    Packed::new(s.depth(), s.rows, |k, row| {
+                    Packed::new(false, s.depth(), s.rows, |k, row| {
                         self.at(g * s.rows + row, k % s.channels, k / s.channels)
                     })
                 };
@@ -117,7 +117,7 @@ impl Conv {
             let s = self.back_shape();
             (0..self.groups)
                 .map(|g| {
-                    Packed::new(s.rows, s.depth(), |channel, k| {
+                    Packed::new(false, s.rows, s.depth(), |channel, k| {
                         self.at(
                             g * s.channels + k % s.channels,
                             channel,
@@ -308,12 +308,12 @@ impl Operator for Conv {
         }
     }
 
-    fn refresh(&mut self, _parallel: bool) {
+    fn refresh(&mut self, parallel: bool) {
         let s = self.shape();
         let taps = s.taps();
         let weight = self.weight.data();
         for (g, packed) in self.forward.iter_mut().enumerate() {
-            packed.fill(|row, k| {
+            packed.fill(parallel, |row, k| {
                 weight[((g * s.rows + row) * s.channels + k % s.channels) * taps + k / s.channels]
             });
         }
@@ -348,7 +348,7 @@ impl Operator for Conv {
         }
         if self.bias.is_some() {
             let pixels = w.output[0] * w.output[1] * run.lanes;
-            super::linear::add_row_sums(run.isa, cotangent, self.rows(), pixels, &mut gradients[1]);
+            super::linear::add_row_sums(run, cotangent, self.rows(), pixels, &mut gradients[1]);
         }
     }
 

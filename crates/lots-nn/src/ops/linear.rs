@@ -2,6 +2,7 @@
 
 use super::{Keeper, Kept, Operator, Parameter, Run};
 use crate::kernels::{LANES, Packed, matmul, matmul_weight_gradient, transpose_lanes, versioned};
+use crate::parallel::for_each_chunk;
 use crate::scratch::Buffer;
 use crate::tensor::Tensor;
 use std::sync::OnceLock;
@@ -77,13 +78,13 @@ impl Linear {
         self.weight.shape()[usize::from(self.transposed)]
     }
 
-    fn backward(&self) -> &Packed {
+    fn backward(&self, parallel: bool) -> &Packed {
         self.backward.get_or_init(|| {
             let (outputs, inputs, w) = (self.outputs(), self.inputs(), self.weight.data());
             if self.transposed {
-                Packed::new(inputs, outputs, |i, o| self.scale * w[o * inputs + i])
+                Packed::new(parallel, inputs, outputs, |i, o| self.scale * w[o * inputs + i])
             } else {
-                Packed::new(inputs, outputs, |i, o| self.scale * w[i * outputs + o])
+                Packed::new(parallel, inputs, outputs, |i, o| self.scale * w[i * outputs + o])
             }
         })
     }
@@ -124,7 +125,15 @@ impl Operator for Linear {
         cotangent: &[f32],
         gradient: &mut [f32],
     ) {
-        matmul(run.isa, run.parallel, self.backward(), None, run.lanes, cotangent, gradient);
+        matmul(
+            run.isa,
+            run.parallel,
+            self.backward(run.parallel),
+            None,
+            run.lanes,
+            cotangent,
+            gradient,
+        );
     }
 
     fn parameters(&self) -> Vec<Parameter<'_>> {
@@ -140,13 +149,13 @@ impl Operator for Linear {
         }
     }
 
-    fn refresh(&mut self, _parallel: bool) {
+    fn refresh(&mut self, parallel: bool) {
         let (outputs, inputs) = (self.outputs(), self.inputs());
         let (w, scale) = (self.weight.data(), self.scale);
         if self.transposed {
-            self.forward.fill(|o, i| scale * w[o * inputs + i]);
+            self.forward.fill(parallel, |o, i| scale * w[o * inputs + i]);
         } else {
-            self.forward.fill(|o, i| scale * w[i * outputs + o]);
+            self.forward.fill(parallel, |o, i| scale * w[i * outputs + o]);
         }
         self.full_bias = self.bias.as_ref().map(|b| {
             let b = b.data();
@@ -178,7 +187,7 @@ impl Operator for Linear {
         }
         if let Some(bias) = &self.bias {
             let mut sums = vec![0.0; outs];
-            add_row_sums(run.isa, cotangent, outs, LANES, &mut sums);
+            add_row_sums(run, cotangent, outs, LANES, &mut sums);
             for (o, sum) in sums.into_iter().enumerate() {
                 gradients[1][if bias.data().len() == 1 { 0 } else { o }] += self.bias_scale * sum;
             }
@@ -186,22 +195,23 @@ impl Operator for Linear {
     }
 }
 
-versioned! {
-    /// `sums[row] += Σ` over groups and `length` numbers of `x`, `[group][row][length]`; sixteen partial sums each.
-    pub(crate) fn add_row_sums(x: &[f32], rows: usize, length: usize, sums: &mut [f32]) {
-        if rows * length == 0 {
-            return;
-        }
+/// `sums[row] += Σ` over groups and `length` numbers of `x`, `[group][row][length]`; sixteen partial sums each.
+pub(crate) fn add_row_sums(run: Run, x: &[f32], rows: usize, length: usize, sums: &mut [f32]) {
+    for_each_chunk(run.parallel, sums, 1, |row, sum| {
         for group in x.chunks_exact(rows * length) {
-            for (sum, row) in sums.iter_mut().zip(group.chunks_exact(length)) {
-                let mut parts = [0.0f32; LANES];
-                for x in row.chunks(LANES) {
-                    for (part, x) in parts.iter_mut().zip(x) {
-                        *part += x;
-                    }
-                }
-                *sum += parts.iter().sum::<f32>();
+            sum[0] += lane_sum(run.isa, &group[row * length..][..length]);
+        }
+    });
+}
+
+versioned! {
+    fn lane_sum(x: &[f32]) -> f32 {
+        let mut parts = [0.0f32; LANES];
+        for x in x.chunks(LANES) {
+            for (part, x) in parts.iter_mut().zip(x) {
+                *part += x;
             }
         }
+        parts.iter().sum::<f32>()
     }
 }

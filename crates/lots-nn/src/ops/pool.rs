@@ -162,28 +162,37 @@ versioned! {
         kept: &[u8], g: &[f32], plane: usize, taps: &[u32], size: usize, dx: &mut [f32],
     ) {
         let outputs = taps.len() / size;
-        let all = g.len();
-        let digits = kept.len() / all.max(1);
-        for (p, (g, dx)) in g.chunks_exact(outputs * L).zip(dx.chunks_exact_mut(plane * L)).enumerate() {
-            for (o, (taps, g)) in taps.chunks_exact(size).zip(g.chunks_exact(L)).enumerate() {
+        let all = g.len() / L;
+        let (g, _) = g.as_chunks::<L>();
+        let (kept, _) = kept.as_chunks::<L>();
+        let (dx, _) = dx.as_chunks_mut::<L>();
+        for (p, (g, dx)) in g.chunks_exact(outputs).zip(dx.chunks_exact_mut(plane)).enumerate() {
+            for (o, (taps, g)) in taps.chunks_exact(size).zip(g).enumerate() {
                 let mut winner = [0u32; L];
-                for digit in 0..digits {
-                    let kept = &kept[digit * all + (p * outputs + o) * L..][..L];
-                    for l in 0..L {
-                        winner[l] |= u32::from(kept[l]) << (8 * digit);
+                for (digit, kept) in kept.chunks_exact(all).enumerate() {
+                    for (w, &k) in winner.iter_mut().zip(&kept[p * outputs + o]) {
+                        *w |= u32::from(k) << (8 * digit);
                     }
                 }
                 if size > 16 {
                     // Wide windows: straight to the winners.
                     for l in 0..L {
-                        dx[taps[winner[l] as usize] as usize * L + l] += g[l];
+                        dx[taps[winner[l] as usize] as usize][l] += g[l];
                     }
                     continue;
                 }
-                for (t, &at) in taps.iter().enumerate().filter(|t| *t.1 != u32::MAX) {
-                    let dx = &mut dx[at as usize * L..][..L];
+                for (t, &at) in taps.iter().enumerate() {
+                    if at == u32::MAX {
+                        continue;
+                    }
+                    // Masks, not branches: adds the cotangent or zero to all lanes at once.
+                    let mut part = [0f32; L];
                     for l in 0..L {
-                        dx[l] += if winner[l] == t as u32 { g[l] } else { 0.0 };
+                        let mask = u32::from(winner[l] == t as u32).wrapping_neg();
+                        part[l] = f32::from_bits(g[l].to_bits() & mask);
+                    }
+                    for (dx, part) in dx[at as usize].iter_mut().zip(part) {
+                        *dx += part;
                     }
                 }
             }
