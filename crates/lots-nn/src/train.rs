@@ -6,6 +6,7 @@ use crate::graph::{Action, Graph};
 use crate::kernels::{LANES, versioned};
 use crate::network::check_images;
 use crate::onnx;
+use crate::parallel::map;
 use crate::scratch::Buffer;
 use crate::tensor::Tensor;
 use ndarray::ArrayView4;
@@ -198,15 +199,13 @@ impl Trainer {
             let Action::Run(op) = &mut node.action else { continue };
             for (at, (speed, gradient)) in speeds.iter_mut().zip(gradients).enumerate() {
                 let faster = if op.parameters()[at].role == "bias" { 2.0 } else { 1.0 };
-                descend(
-                    isa,
-                    (rate * faster) as f32,
-                    momentum,
-                    weight_decay,
-                    gradient,
-                    speed,
-                    op.parameter_mut(at),
-                );
+                let rate = (rate * faster) as f32;
+                let weights = op.parameter_mut(at).chunks_mut(CHUNK);
+                let parts =
+                    gradient.chunks(CHUNK).zip(speed.chunks_mut(CHUNK)).zip(weights).collect();
+                map(true, parts, |((gradient, speed), w)| {
+                    descend(isa, rate, momentum, weight_decay, gradient, speed, w);
+                });
             }
             if !gradients.is_empty() {
                 op.refresh(true);
@@ -237,6 +236,9 @@ impl Trainer {
         self.graph.to_onnx_with(Some(&crate::lenet::metadata(metadata)), Vec::new())
     }
 }
+
+/// Weights that one thread updates at a time.
+const CHUNK: usize = 1 << 15;
 
 const ITERATION: &str = "lots.training.iteration";
 

@@ -46,6 +46,31 @@ impl Packed {
         });
     }
 
+    /// Packs a matrix that lies [depth][rows] in `from`, in place.
+    pub(crate) fn fill_columns(&mut self, parallel: bool, from: &[f32]) {
+        let all = self.rows;
+        self.data.resize(self.rows.div_ceil(PANEL) * self.depth * PANEL, 0.0);
+        for_each_chunk(parallel, &mut self.data, self.depth * PANEL, |p, panel| {
+            let rows = PANEL.min(all - p * PANEL);
+            for (to, from) in panel.chunks_exact_mut(PANEL).zip(from.chunks_exact(all)) {
+                to[..rows].copy_from_slice(&from[p * PANEL..][..rows]);
+            }
+        });
+    }
+
+    /// Packs a matrix that lies [rows][depth] in `from`, in place.
+    pub(crate) fn fill_rows(&mut self, parallel: bool, from: &[f32]) {
+        let depth = self.depth;
+        self.data.resize(self.rows.div_ceil(PANEL) * self.depth * PANEL, 0.0);
+        for_each_chunk(parallel, &mut self.data, depth * PANEL, |p, panel| {
+            for (m, row) in from[p * PANEL * depth..].chunks_exact(depth).take(PANEL).enumerate() {
+                for (to, x) in panel.chunks_exact_mut(PANEL).zip(row) {
+                    to[m] = *x;
+                }
+            }
+        });
+    }
+
     /// The panel that holds `row`.
     pub(crate) fn panel(&self, row: usize) -> &[f32] {
         &self.data[row / PANEL * self.depth * PANEL..][..self.depth * PANEL]

@@ -64,8 +64,6 @@ impl Linear {
             forward: Packed::default(),
             backward: OnceLock::new(),
         };
-        op.forward.rows = op.outputs();
-        op.forward.depth = op.inputs();
         op.refresh(false);
         op
     }
@@ -78,14 +76,24 @@ impl Linear {
         self.weight.shape()[usize::from(self.transposed)]
     }
 
+    /// Packs the weights, whose stored rows are the `columns` or the rows of the packed matrix.
+    fn pack(&self, parallel: bool, columns: bool, packed: &mut Packed) {
+        if columns {
+            packed.fill_columns(parallel, self.weight.data());
+        } else {
+            packed.fill_rows(parallel, self.weight.data());
+        }
+        if self.scale != 1.0 {
+            packed.data.iter_mut().for_each(|x| *x *= self.scale);
+        }
+    }
+
     fn backward(&self, parallel: bool) -> &Packed {
         self.backward.get_or_init(|| {
-            let (outputs, inputs, w) = (self.outputs(), self.inputs(), self.weight.data());
-            if self.transposed {
-                Packed::new(parallel, inputs, outputs, |i, o| self.scale * w[o * inputs + i])
-            } else {
-                Packed::new(parallel, inputs, outputs, |i, o| self.scale * w[i * outputs + o])
-            }
+            let mut packed =
+                Packed { rows: self.inputs(), depth: self.outputs(), ..Packed::default() };
+            self.pack(parallel, self.transposed, &mut packed);
+            packed
         })
     }
 }
@@ -150,13 +158,11 @@ impl Operator for Linear {
     }
 
     fn refresh(&mut self, parallel: bool) {
-        let (outputs, inputs) = (self.outputs(), self.inputs());
-        let (w, scale) = (self.weight.data(), self.scale);
-        if self.transposed {
-            self.forward.fill(parallel, |o, i| scale * w[o * inputs + i]);
-        } else {
-            self.forward.fill(parallel, |o, i| scale * w[i * outputs + o]);
-        }
+        let mut packed = std::mem::take(&mut self.forward);
+        (packed.rows, packed.depth) = (self.outputs(), self.inputs());
+        self.pack(parallel, !self.transposed, &mut packed);
+        self.forward = packed;
+        let outputs = self.outputs();
         self.full_bias = self.bias.as_ref().map(|b| {
             let b = b.data();
             (0..outputs).map(|o| self.bias_scale * b[if b.len() == 1 { 0 } else { o }]).collect()
