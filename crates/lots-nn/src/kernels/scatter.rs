@@ -20,6 +20,8 @@ struct Sums {
     ends: Vec<usize>,
     lines: Vec<usize>,
     values: Vec<f32>,
+    /// The largest of `lines`.
+    farthest: usize,
 }
 
 impl Winners {
@@ -40,7 +42,8 @@ impl Winners {
         key: impl Fn(usize, usize) -> usize,
         line: impl Fn(usize, usize) -> usize,
     ) -> &Sums {
-        let Sums { ends, lines, values } = &mut self.sums;
+        let Sums { ends, lines, values, farthest } = &mut self.sums;
+        *farthest = 0;
         ends.clear();
         ends.resize(count + 1, 0);
         for &(row, pixel, _) in &self.list {
@@ -53,7 +56,9 @@ impl Winners {
         values.resize(self.list.len(), 0.0);
         for &(row, pixel, value) in &self.list {
             let end = &mut ends[key(row, pixel)];
-            lines[*end] = line(row, pixel);
+            let line = line(row, pixel);
+            *farthest = line.max(*farthest);
+            lines[*end] = line;
             values[*end] = value;
             *end += 1;
         }
@@ -81,12 +86,16 @@ pub(crate) fn winners_back(
 ) {
     let line = line_length(s);
     assert!(w.len() == s.kernel[0] * s.rows * line);
-    let sums = winners.sort(s.pixels(), |_, pixel| pixel, |row, _| row * line);
+    // Column by column: what one sum stores, the next one does not load.
+    let [height, width] = s.output;
+    let key = |_, pixel| pixel % width * height + pixel / width;
+    let sums = winners.sort(s.pixels(), key, |row, _| row * line);
     // Kernel row by kernel row: the weights of one stay in the first-level cache.
     for ky in 0..s.kernel[0] {
         let w = &w[ky * s.rows * line..][..s.rows * line];
         let below = ky * s.input[1] * s.channels;
-        sums.add(isa, line, w, &mut dx[below..], |pixel| s.corner(pixel) * s.channels);
+        let place = |i| s.corner(i % height * width + i / height) * s.channels;
+        sums.add(isa, line, w, &mut dx[below..], place);
     }
 }
 
@@ -122,11 +131,7 @@ impl Sums {
             Isa::Avx512 => 8,
             _ => 4,
         };
-        assert!(self.lines.len() == self.values.len());
-        assert!(self.lines.iter().all(|at| at + line <= from.len()));
-        assert!(
-            self.ends.is_sorted() && self.ends.last().is_none_or(|&end| end <= self.lines.len())
-        );
+        assert!(self.farthest + line <= from.len());
         let mut start = 0;
         for (i, &end) in self.ends.iter().enumerate() {
             if start < end {
@@ -138,7 +143,7 @@ impl Sums {
                         first,
                     };
                     let vectors = most.min((line - first) / PANEL);
-                    // SAFETY: all lines lie inside `from`, checked above; `isa` exists only where it was detected.
+                    // SAFETY: even the farthest line lies inside `from`; `isa` exists only where it was detected.
                     unsafe {
                         match isa {
                             #[cfg(target_arch = "x86_64")]
