@@ -6,7 +6,7 @@ use crate::graph::{Action, Graph};
 use crate::kernels::{LANES, versioned};
 use crate::network::check_images;
 use crate::onnx;
-use crate::parallel::map;
+use crate::parallel::{inside, map};
 use crate::scratch::Buffer;
 use crate::tensor::Tensor;
 use ndarray::ArrayView4;
@@ -186,7 +186,18 @@ impl Trainer {
                 self.graph.name()
             )));
         }
-        let forward = ForwardAll::new(&self.graph, &images);
+        Ok(inside(|| self.descend(&images, labels, classes)))
+    }
+
+    /// The step itself, on checked images and labels.
+    fn descend(
+        &mut self,
+        images: &ArrayView4<'_, f32>,
+        labels: &[u8],
+        classes: usize,
+    ) -> StepReport {
+        let count = labels.len();
+        let forward = ForwardAll::new(&self.graph, images);
         let mut cotangent = Buffer::zeroed(count.next_multiple_of(LANES) * classes);
         let loss = cross_entropy(forward.output(&self.graph), classes, labels, &mut cotangent);
         let gradients =
@@ -212,7 +223,7 @@ impl Trainer {
             }
         }
         self.iteration += 1;
-        Ok(StepReport { loss, rate })
+        StepReport { loss, rate }
     }
 
     /// The network and the state of its training as one ONNX file, with `metadata` (key, value) added.

@@ -56,6 +56,12 @@ impl<'g> Sweep<'g> {
                 Segment::Local(ops) => ops.iter().for_each(|(i, _)| visit(*i, false)),
             }
         }
+        // Between segments cotangents lie where the pooling's input is: a pair that a matrix product parts is dense.
+        for (conv, pair) in pairs.iter_mut().enumerate() {
+            if pair.is_some_and(|p| home[nodes[conv].output] != home[nodes[p].output]) {
+                *pair = None;
+            }
+        }
         crossing[root] = true;
         Self { graph, layer: root, segments, pairs, crossing }
     }

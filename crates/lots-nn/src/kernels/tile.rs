@@ -3,7 +3,7 @@
 #[cfg(target_arch = "x86_64")]
 use super::simd::{Avx2, Avx512};
 use super::simd::{Isa, Portable, Simd};
-use crate::parallel::for_each_chunk;
+use crate::parallel::{WORTH, for_each_chunk};
 
 /// Rows of one packed panel.
 pub(crate) const PANEL: usize = 16;
@@ -36,6 +36,7 @@ impl Packed {
     pub(crate) fn fill(&mut self, parallel: bool, at: impl Fn(usize, usize) -> f32 + Send + Sync) {
         self.data.resize(self.rows.div_ceil(PANEL) * self.depth * PANEL, 0.0);
         let all = self.rows;
+        let parallel = parallel && self.data.len() > WORTH;
         for_each_chunk(parallel, &mut self.data, self.depth * PANEL, |p, panel| {
             let rows = PANEL.min(all - p * PANEL);
             for (k, column) in panel.chunks_exact_mut(PANEL).enumerate() {
@@ -50,6 +51,7 @@ impl Packed {
     pub(crate) fn fill_columns(&mut self, parallel: bool, from: &[f32]) {
         let all = self.rows;
         self.data.resize(self.rows.div_ceil(PANEL) * self.depth * PANEL, 0.0);
+        let parallel = parallel && self.data.len() > WORTH;
         for_each_chunk(parallel, &mut self.data, self.depth * PANEL, |p, panel| {
             let rows = PANEL.min(all - p * PANEL);
             for (to, from) in panel.chunks_exact_mut(PANEL).zip(from.chunks_exact(all)) {
@@ -62,6 +64,7 @@ impl Packed {
     pub(crate) fn fill_rows(&mut self, parallel: bool, from: &[f32]) {
         let depth = self.depth;
         self.data.resize(self.rows.div_ceil(PANEL) * self.depth * PANEL, 0.0);
+        let parallel = parallel && self.data.len() > WORTH;
         for_each_chunk(parallel, &mut self.data, depth * PANEL, |p, panel| {
             for (m, row) in from[p * PANEL * depth..].chunks_exact(depth).take(PANEL).enumerate() {
                 for (to, x) in panel.chunks_exact_mut(PANEL).zip(row) {

@@ -144,6 +144,10 @@ impl Conv {
     fn each_row(&self, mut f: impl FnMut(usize, usize, usize)) {
         let (s, w) = (self.shape(), &self.window);
         let used = |a: usize| w.input[a].min(s.input[a].saturating_sub(w.pad[a]));
+        if used(1) == 0 {
+            // Windows that end before the input begins see nothing of it.
+            return;
+        }
         for c in 0..self.channels {
             for y in 0..used(0) {
                 let to = (c * s.input[0] + y + w.pad[0]) * s.input[1] + w.pad[1];

@@ -2,7 +2,7 @@
 
 use super::{Keeper, Kept, Operator, Parameter, Run};
 use crate::kernels::{LANES, Packed, matmul, matmul_weight_gradient, transpose_lanes, versioned};
-use crate::parallel::for_each_chunk;
+use crate::parallel::{WORTH, for_each_chunk};
 use crate::scratch::Buffer;
 use crate::tensor::Tensor;
 use std::sync::OnceLock;
@@ -203,9 +203,12 @@ impl Operator for Linear {
 
 /// `sums[row] += Σ` over groups and `length` numbers of `x`, `[group][row][length]`; sixteen partial sums each.
 pub(crate) fn add_row_sums(run: Run, x: &[f32], rows: usize, length: usize, sums: &mut [f32]) {
-    for_each_chunk(run.parallel, sums, 1, |row, sum| {
-        for group in x.chunks_exact(rows * length) {
-            sum[0] += lane_sum(run.isa, &group[row * length..][..length]);
+    // Sixteen rows to a task; small sums stay on one thread.
+    for_each_chunk(run.parallel && x.len() > WORTH, sums, 16, |task, sums| {
+        for (i, sum) in sums.iter_mut().enumerate() {
+            for group in x.chunks_exact(rows * length) {
+                *sum += lane_sum(run.isa, &group[(task * 16 + i) * length..][..length]);
+            }
         }
     });
 }
