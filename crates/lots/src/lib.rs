@@ -1,9 +1,17 @@
 //! Layerwise origin-target synthesis (LOTS).
 
+mod batch;
 pub mod data;
 mod error;
+mod evaluation;
+mod file;
 mod image;
+mod training;
 
+pub use batch::{batch, images_batch};
 pub use data::{Dataset, NamedImage, Split, open_dataset, open_image};
-pub use error::DataError;
+pub use error::{DataError, Error};
+pub use evaluation::{Evaluation, classes, evaluate};
+pub use file::write_file;
 pub use image::Image;
+pub use training::{Batches, Training};
