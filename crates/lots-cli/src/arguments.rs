@@ -12,7 +12,7 @@ use lots_nn::{Graph, LayerId};
 #[derive(Args)]
 pub(crate) struct Layers {
     /// Name, index (from 1 at the input), glob such as 'conv*', or all; repeat for more
-    #[arg(long = "layer", value_name = "LAYER")]
+    #[arg(id = "layer", long, value_name = "LAYER")]
     patterns: Vec<String>,
 }
 
@@ -33,7 +33,7 @@ impl Layers {
 #[derive(Args)]
 pub(crate) struct Out {
     /// File to write
-    #[arg(long = "out", value_name = "FILE")]
+    #[arg(id = "out", long, value_name = "FILE")]
     pub(crate) path: PathBuf,
     /// Replace files that exist
     #[arg(long)]
@@ -58,7 +58,7 @@ impl Out {
 #[derive(Args)]
 pub(crate) struct TrainData {
     /// Images with labels: mnist:train, a folder of IDX files, or a part such as mnist:train:0..640
-    #[arg(long = "data", value_name = "DATA", default_value = "mnist:train")]
+    #[arg(id = "data", long, value_name = "DATA", default_value = "mnist:train")]
     pub(crate) reference: String,
 }
 
@@ -66,7 +66,7 @@ pub(crate) struct TrainData {
 #[derive(Args)]
 pub(crate) struct TestData {
     /// Images with labels: mnist:test, a folder of IDX files, or a part such as mnist:test:0..100
-    #[arg(long = "data", value_name = "DATA", default_value = "mnist:test")]
+    #[arg(id = "data", long, value_name = "DATA", default_value = "mnist:test")]
     pub(crate) reference: String,
 }
 
@@ -74,7 +74,7 @@ pub(crate) struct TestData {
 #[derive(Args)]
 pub(crate) struct Limit {
     /// Use at most N images, evenly spread over the data
-    #[arg(long = "limit", value_name = "N")]
+    #[arg(id = "limit", long, value_name = "N")]
     count: Option<NonZeroUsize>,
 }
 
@@ -88,7 +88,7 @@ impl Limit {
 #[derive(Args)]
 pub(crate) struct Seed {
     /// Decides all random choices; the same seed gives the same bytes
-    #[arg(long = "seed", value_name = "N", default_value_t = 0)]
+    #[arg(id = "seed", long, value_name = "N", default_value_t = 0)]
     pub(crate) value: u64,
 }
 
@@ -96,7 +96,7 @@ pub(crate) struct Seed {
 #[derive(Args)]
 pub(crate) struct Threads {
     /// Threads to compute with, 0 for all cores; no result depends on it
-    #[arg(long = "threads", value_name = "N", default_value_t = 0)]
+    #[arg(id = "threads", long, value_name = "N", default_value_t = 0)]
     count: usize,
 }
 
@@ -114,7 +114,7 @@ impl Threads {
 #[derive(Args)]
 pub(crate) struct Resume {
     /// Continue where an interrupted run stopped, to the same result
-    #[arg(long = "resume")]
+    #[arg(id = "resume", long)]
     pub(crate) on: bool,
 }
 
@@ -122,6 +122,6 @@ pub(crate) struct Resume {
 #[derive(Args)]
 pub(crate) struct Json {
     /// Print JSON instead of text
-    #[arg(long = "json")]
+    #[arg(id = "json", long)]
     pub(crate) on: bool,
 }
