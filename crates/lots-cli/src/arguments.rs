@@ -4,9 +4,12 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use clap::Args;
+use clap::{Args, value_parser};
 use lots::{DataError, Dataset};
 use lots_nn::{Graph, LayerId};
+
+/// More are a slip of the keyboard.
+const MAX_THREADS: i64 = 1024;
 
 /// `--layer`
 #[derive(Args)]
@@ -80,7 +83,10 @@ pub(crate) struct Limit {
 
 impl Limit {
     pub(crate) fn of(&self, data: Dataset) -> Result<Dataset, DataError> {
-        self.count.map_or(Ok(data.clone()), |count| data.limit(count.get()))
+        match self.count {
+            Some(count) => data.limit(count.get()),
+            None => Ok(data),
+        }
     }
 }
 
@@ -97,14 +103,15 @@ pub(crate) struct Seed {
 pub(crate) struct Threads {
     /// Threads to compute with, 0 for all cores; no result depends on it
     #[arg(id = "threads", long, value_name = "N", default_value_t = 0)]
-    count: usize,
+    #[arg(value_parser = value_parser!(u16).range(..=MAX_THREADS))]
+    count: u16,
 }
 
 impl Threads {
     /// Makes it so, for the whole process.
     pub(crate) fn start(&self) -> Result<()> {
         rayon::ThreadPoolBuilder::new()
-            .num_threads(self.count)
+            .num_threads(self.count.into())
             .build_global()
             .with_context(|| format!("cannot start {} threads; give fewer", self.count))
     }

@@ -14,6 +14,7 @@ use clap::{Parser, Subcommand};
 /// Study, attack and harden deep networks by layerwise origin-target synthesis
 #[derive(Parser)]
 #[command(
+    name = "lots",
     version,
     max_term_width = 80,
     after_help = "\
@@ -31,7 +32,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Train a network
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  lots train lenet --out lenet.onnx")]
     Train(train::Command),
     /// Count the images that a network classifies wrongly
     Evaluate(evaluate::Arguments),

@@ -191,7 +191,7 @@ impl Arguments {
             print_json(&Report { model, finished: true, iterations, seconds, test })?;
             return Ok(Outcome::Done);
         }
-        let resumed = if first > 0 { format!(", from {first} on") } else { String::new() };
+        let resumed = if first > 0 { format!(" (resumed at {first})") } else { String::new() };
         let tested = test.map_or_else(String::new, |Test { data, error_rate, .. }| {
             let paper =
                 if data == "mnist:test" { format!(" (paper: {PAPER})") } else { String::new() };
