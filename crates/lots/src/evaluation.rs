@@ -103,7 +103,7 @@ mod tests {
         assert_eq!(found.confusion, confusion);
         let hits: u64 = (0..10).map(|c| confusion[c][c]).sum();
         assert_eq!(found.errors, count as u64 - hits);
-        assert_eq!(found.error_rate, found.errors as f64 / count as f64);
+        assert!((found.error_rate * count as f64 - found.errors as f64).abs() < 1e-9);
     }
 
     #[test]

@@ -1,5 +1,8 @@
 //! The binary `lots` as its users meet it. Every test has a folder of its own.
 
+#![allow(clippy::unwrap_used, reason = "tests may panic")]
+#![allow(clippy::float_cmp, reason = "what is compared has to be the same number")]
+
 mod bad_input;
 mod evaluate;
 mod help;
