@@ -163,13 +163,17 @@ fn a_network_cut_anywhere_is_an_error_of_one_line() {
     assert!(failures.is_empty(), "{failures:#?}");
 }
 
+/// Where the weights of ip2 begin in the file: behind their name, one byte of tag and three of length.
+fn numbers_of_ip2(bytes: &[u8]) -> usize {
+    let name = b"ip2.weight";
+    (0..bytes.len()).rfind(|&i| bytes[i..].starts_with(name)).unwrap() + name.len() + 4
+}
+
 #[test]
 fn weights_that_are_no_numbers_are_refused() {
     let dir = workplace();
     let mut bytes = lenet(0).to_onnx();
-    // A constant's numbers follow its name, behind one byte of tag and three of length.
-    let name = b"ip2.weight";
-    let at = (0..bytes.len()).rfind(|&i| bytes[i..].starts_with(name)).unwrap() + name.len() + 4;
+    let at = numbers_of_ip2(&bytes);
     bytes[at..at + 4].copy_from_slice(&f32::NAN.to_le_bytes());
     fs::write(dir.path().join("nan.onnx"), bytes).unwrap();
     let wanted =
@@ -179,6 +183,30 @@ fn weights_that_are_no_numbers_are_refused() {
         "evaluate nan.onnx --data digits",
         "train lenet --out out.onnx --data digits --init nan.onnx",
     ] {
+        assert_eq!(not_the_error(&lots(&dir, line), wanted), None, "{line}");
+    }
+}
+
+#[test]
+fn numbers_that_overflow_are_refused() {
+    let dir = workplace();
+    let mut bytes = lenet(0).to_onnx();
+    let at = numbers_of_ip2(&bytes);
+    for number in bytes[at..at + 4 * 500].chunks_mut(4) {
+        number.copy_from_slice(&f32::MAX.to_le_bytes());
+    }
+    fs::write(dir.path().join("hot.onnx"), bytes).unwrap();
+    let cases = [
+        (
+            "evaluate hot.onnx --data digits",
+            "output for image 0 of digits:test is not finite; train",
+        ),
+        (
+            "train lenet --out out.onnx --data digits --init hot.onnx",
+            "training diverges: the loss of iteration 0 is NaN; check images and labels of digits:train",
+        ),
+    ];
+    for (line, wanted) in cases {
         assert_eq!(not_the_error(&lots(&dir, line), wanted), None, "{line}");
     }
 }
