@@ -182,10 +182,10 @@ impl Graph {
         self.model.graph.as_ref()?.initializer.iter().find(|t| t.name == name)
     }
 
-    /// Forgets the constants whose names begin with `prefix`; no operator may use them.
-    pub(crate) fn remove_spare_constants(&mut self, prefix: &str) {
+    /// Leaves out the constants of the file whose name `which` says.
+    pub(crate) fn drop_constants(&mut self, which: impl Fn(&str) -> bool) {
         if let Some(graph) = &mut self.model.graph {
-            graph.initializer.retain(|t| !t.name.starts_with(prefix));
+            graph.initializer.retain(|t| !which(&t.name));
         }
     }
 

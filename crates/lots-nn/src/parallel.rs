@@ -12,6 +12,20 @@ pub(crate) fn for_each(parallel: bool, n: usize, f: impl Fn(usize) + Send + Sync
     (0..n).for_each(f);
 }
 
+/// Multiply-adds, or floats moved, below which work is not worth splitting: waking a thread costs some microseconds.
+pub(crate) const WORTH: usize = 1 << 17;
+
+/// Calls `f(number, chunk)` for each chunk of `size` floats.
+pub(crate) fn for_each_chunk(
+    parallel: bool,
+    data: &mut [f32],
+    size: usize,
+    f: impl Fn(usize, &mut [f32]) + Send + Sync,
+) {
+    let chunks: Vec<(usize, &mut [f32])> = data.chunks_mut(size.max(1)).enumerate().collect();
+    map(parallel, chunks, |(i, chunk)| f(i, chunk));
+}
+
 /// Calls `f` for each item and collects what it returns, in order.
 pub(crate) fn map<T: Send, R: Send>(
     parallel: bool,
@@ -25,6 +39,14 @@ pub(crate) fn map<T: Send, R: Send>(
     }
     let _ = parallel;
     items.into_iter().map(f).collect()
+}
+
+/// Runs `f` on a thread of the pool: loops inside it then start at once, without handing over from outside.
+pub(crate) fn inside<R: Send>(f: impl FnOnce() -> R + Send) -> R {
+    #[cfg(feature = "parallel")]
+    return rayon::scope(|_| f());
+    #[cfg(not(feature = "parallel"))]
+    f()
 }
 
 /// Threads that a parallel loop would use.

@@ -6,6 +6,7 @@ use crate::graph::{Action, Graph};
 use crate::kernels::{LANES, versioned};
 use crate::network::check_images;
 use crate::onnx;
+use crate::parallel::{inside, map};
 use crate::scratch::Buffer;
 use crate::tensor::Tensor;
 use ndarray::ArrayView4;
@@ -76,6 +77,8 @@ impl Trainer {
     /// # Errors
     /// When the network has no weights, shares them between nodes, or its output is not one row of logits.
     pub fn new(mut graph: Graph, recipe: Recipe) -> Result<Self> {
+        // Of the checkpoint that the graph was read from: they would be written beside the new ones.
+        graph.drop_constants(|name| name.starts_with(MOMENTUM));
         let momentum: Vec<Vec<Vec<f32>>> = (0..graph.nodes().len())
             .map(|i| match &graph.nodes()[i].action {
                 Action::Run(op) if trains(&graph, i) => {
@@ -100,8 +103,6 @@ impl Trainer {
         if names.windows(2).any(|w| w[0] == w[1]) {
             return refuse("two nodes share weights, which training does not support");
         }
-        // Those of a checkpoint that the network came from; the next checkpoint has its own.
-        graph.remove_spare_constants(MOMENTUM);
         Ok(Self { graph, recipe, iteration: 0, momentum })
     }
 
@@ -187,7 +188,18 @@ impl Trainer {
                 self.graph.name()
             )));
         }
-        let forward = ForwardAll::new(&self.graph, &images);
+        Ok(inside(|| self.descend(&images, labels, classes)))
+    }
+
+    /// The step itself, on checked images and labels.
+    fn descend(
+        &mut self,
+        images: &ArrayView4<'_, f32>,
+        labels: &[u8],
+        classes: usize,
+    ) -> StepReport {
+        let count = labels.len();
+        let forward = ForwardAll::new(&self.graph, images);
         let mut cotangent = Buffer::zeroed(count.next_multiple_of(LANES) * classes);
         let loss = cross_entropy(forward.output(&self.graph), classes, labels, &mut cotangent);
         let gradients =
@@ -200,22 +212,20 @@ impl Trainer {
             let Action::Run(op) = &mut node.action else { continue };
             for (at, (speed, gradient)) in speeds.iter_mut().zip(gradients).enumerate() {
                 let faster = if op.parameters()[at].role == "bias" { 2.0 } else { 1.0 };
-                descend(
-                    isa,
-                    (rate * faster) as f32,
-                    momentum,
-                    weight_decay,
-                    gradient,
-                    speed,
-                    op.parameter_mut(at),
-                );
+                let rate = (rate * faster) as f32;
+                let weights = op.parameter_mut(at).chunks_mut(CHUNK);
+                let parts =
+                    gradient.chunks(CHUNK).zip(speed.chunks_mut(CHUNK)).zip(weights).collect();
+                map(true, parts, |((gradient, speed), w)| {
+                    descend(isa, rate, momentum, weight_decay, gradient, speed, w);
+                });
             }
             if !gradients.is_empty() {
                 op.refresh(true);
             }
         }
         self.iteration += 1;
-        Ok(StepReport { loss, rate })
+        StepReport { loss, rate }
     }
 
     /// The network and the state of its training as one ONNX file, with `metadata` (key, value) added.
@@ -240,9 +250,10 @@ impl Trainer {
     }
 }
 
-const ITERATION: &str = "lots.training.iteration";
+/// Weights that one thread updates at a time.
+const CHUNK: usize = 1 << 15;
 
-/// What the names of constants with momentum begin with.
+const ITERATION: &str = "lots.training.iteration";
 const MOMENTUM: &str = "lots.momentum.";
 
 fn momentum_name(parameter: &str) -> String {

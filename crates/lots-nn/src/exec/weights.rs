@@ -4,8 +4,8 @@ use super::forward::{Forward, Passed};
 use super::{Layout, ancestors, winner_pairs};
 use crate::graph::{Action, Graph};
 use crate::kernels::LANES;
-use crate::ops::{Operator, Run};
-use crate::parallel::map;
+use crate::ops::{Kept, Operator, Run};
+use crate::parallel::for_each_chunk;
 use crate::scratch::Buffer;
 use ndarray::ArrayView4;
 
@@ -59,21 +59,29 @@ pub(crate) fn weight_gradients(
     let mut result: Vec<Vec<Vec<f32>>> = vec![Vec::new(); nodes.len()];
     for i in (0..nodes.len()).rev().filter(|&i| needed[i]) {
         let (Some(op_i), node) = (op(i), &nodes[i]) else { continue };
+        // A convolution that takes the winners of a max pooling takes its cotangent too.
+        if pairs.contains(&Some(i)) {
+            continue;
+        }
         let pool = pairs[i].filter(|&p| needed[p]);
-        let Some(g) = gradients[node.output].take() else { continue };
+        let winners = pool.and_then(|p| op(p)?.as_max_pool().map(|m| (p, m))).zip(op_i.as_conv());
+        let Some(g) = gradients[pool.map_or(node.output, |p| nodes[p].output)].take() else {
+            continue;
+        };
         if trains(i) {
             let sizes = op_i.parameters().iter().map(|p| p.value.data().len()).collect::<Vec<_>>();
             let mut own: Vec<Vec<f32>> = sizes.into_iter().map(|n| vec![0.0; n]).collect();
-            let inputs: Vec<&[f32]> = node
-                .inputs
-                .iter()
-                .map(|&v| all.passed.values[values[v].root].as_deref().unwrap_or(&[]))
-                .collect();
-            op_i.weight_gradients(run, &inputs, &g, &mut own);
+            let value = |v: usize| all.passed.values[values[v].root].as_deref().unwrap_or(&[]);
+            let inputs: Vec<&[f32]> = node.inputs.iter().map(|&v| value(v)).collect();
+            match winners {
+                Some(((p, pool), conv)) => {
+                    let kept = &all.passed.kept[p];
+                    conv.winner_weight_gradients(run, pool, inputs[0], kept, &g, &mut own);
+                }
+                None => op_i.weight_gradients(run, &inputs, &g, &mut own),
+            }
             result[i] = own;
         }
-        // The winners' cotangents are read where they came out of the pooling, which is why they are still there.
-        let from_pool = pool.and_then(|p| gradients[nodes[p].output].take());
         for (number, &v) in node.inputs.iter().enumerate() {
             let root = values[v].root;
             if !carries[root] {
@@ -82,30 +90,18 @@ pub(crate) fn weight_gradients(
             let size = values[root].elements() * LANES;
             let mut dx = Buffer::dirty(size * layout.groups);
             if op_i.joint() {
-                op_i.vjp(run, number, all.passed.kept[i].group(0, 0), &g, &mut dx);
+                op_i.vjp(run, number, Kept::default(), &g, &mut dx);
             } else {
                 let serial = Run { parallel: false, ..run };
-                let parts: Vec<(usize, &mut [f32])> =
-                    dx.chunks_exact_mut(size).enumerate().collect();
-                map(true, parts, |(group, dx)| {
-                    let part = |g: &Buffer| {
-                        let n = g.len() / layout.groups;
-                        group * n..(group + 1) * n
-                    };
-                    let conv =
-                        op_i.as_conv().zip(pool.and_then(|p| op(p)?.as_max_pool().map(|m| (p, m))));
-                    match (conv, &from_pool) {
-                        (Some((conv, (p, max_pool))), Some(pooled)) => {
-                            let winners = all.passed.kept[p].group(group, LANES).bytes;
-                            conv.vjp_winners(serial, max_pool, winners, &pooled[part(pooled)], dx);
+                let part = g.len() / layout.groups;
+                for_each_chunk(true, &mut dx, size, |group, dx| {
+                    let g = &g[group * part..][..part];
+                    let kept = |i: usize| all.passed.kept[i].group(group, LANES);
+                    match winners {
+                        Some(((p, pool), conv)) => {
+                            conv.vjp_winners(serial, pool, kept(p).bytes, g, dx)
                         }
-                        _ => op_i.vjp(
-                            serial,
-                            number,
-                            all.passed.kept[i].group(group, LANES),
-                            &g[part(&g)],
-                            dx,
-                        ),
+                        None => op_i.vjp(serial, number, kept(i), g, dx),
                     }
                 });
             }
@@ -113,9 +109,6 @@ pub(crate) fn weight_gradients(
                 Some(sum) => sum.iter_mut().zip(dx.iter()).for_each(|(s, x)| *s += x),
                 none => *none = Some(dx),
             }
-        }
-        if pairs.contains(&Some(i)) {
-            gradients[node.output] = Some(g);
         }
     }
     result

@@ -1,10 +1,11 @@
 //! Convolutions without padding, over lane-blocked or single images; padding is the caller's copy.
 
-use super::LANES;
 use super::matmul::row_tiles;
 use super::simd::Isa;
 use super::tile::{DOT, Dot, PANEL, Packed, Shared, Start, Tap, Taps, Tile};
+use super::{LANES, versioned};
 use crate::parallel::for_each;
+use crate::scratch::Buffer;
 
 /// A convolution over an input that is already padded: every tap of every output lies inside it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,22 +37,22 @@ impl ConvShape {
         self.taps() * self.channels
     }
 
-    fn plane(&self) -> usize {
+    pub(crate) fn plane(&self) -> usize {
         self.input[0] * self.input[1]
     }
 
-    fn pixels(&self) -> usize {
+    pub(crate) fn pixels(&self) -> usize {
         self.output[0] * self.output[1]
     }
 
     /// Where the top left tap of output `pixel` lies in a plane of the input.
-    fn corner(&self, pixel: usize) -> usize {
+    pub(crate) fn corner(&self, pixel: usize) -> usize {
         let (y, x) = (pixel / self.output[1], pixel % self.output[1]);
         y * self.stride[0] * self.input[1] + x * self.stride[1]
     }
 
     /// How far `tap` lies behind the top left one.
-    fn reach(&self, tap: usize) -> usize {
+    pub(crate) fn reach(&self, tap: usize) -> usize {
         let (y, x) = (tap / self.kernel[1], tap % self.kernel[1]);
         y * self.dilation[0] * self.input[1] + x * self.dilation[1]
     }
@@ -61,6 +62,7 @@ impl ConvShape {
 ///
 /// `w` holds one packed matrix [rows, taps × channels] for each convolution group, `x` is
 /// [groups × channels, input, lanes], `y` is [groups × rows, output, lanes].
+#[allow(clippy::too_many_arguments, reason = "the operands of a convolution")]
 pub(crate) fn conv_valid(
     isa: Isa,
     parallel: bool,
@@ -254,82 +256,83 @@ pub(crate) fn conv_weight_gradient(
     });
 }
 
-/// The cotangents of one image that won their max-pool windows, sorted by where they lie.
-#[derive(Default)]
-pub(crate) struct Winners {
-    /// Where the winners of each output pixel end in `rows` and `values`.
-    ends: Vec<usize>,
-    rows: Vec<usize>,
-    values: Vec<f32>,
-    taps: Taps,
-}
-
-impl Winners {
-    /// Sorts winners (row, pixel, value), given row by row, by pixel of `pixels`.
-    pub(crate) fn sort(&mut self, pixels: usize, winners: &[(usize, usize, f32)]) {
-        self.ends.clear();
-        self.ends.resize(pixels + 1, 0);
-        for &(_, pixel, _) in winners {
-            self.ends[pixel + 1] += 1;
+/// `dx = Wᵀ ∗ g` for one group of `lanes` images: all taps of one output row at a time, then added where they lie.
+///
+/// Pays where there are few input channels: one row's products stay in the first-level cache. `w` holds one packed
+/// matrix [taps × channels, rows] for each convolution group, `g` is [groups × rows, output, lanes], `dx` is
+/// [groups × channels, input, lanes] over the padded input; overwritten.
+pub(crate) fn conv_columns_back(
+    isa: Isa,
+    s: &ConvShape,
+    w: &[Packed],
+    lanes: usize,
+    g: &[f32],
+    dx: &mut [f32],
+) {
+    assert!(dx.len() == s.groups * s.channels * s.plane() * lanes);
+    assert!(g.len() == s.groups * s.rows * s.pixels() * lanes && w.len() == s.groups);
+    dx.fill(0.0);
+    let width = s.output[1];
+    // Vectors of one row of products: an image's lanes, or sixteen pixels of a single image.
+    let wide = if lanes == LANES { width } else { width.div_ceil(PANEL) };
+    let places: Vec<usize> = (0..wide).map(|v| v * PANEL).collect();
+    let mut products = Buffer::dirty(s.depth() * wide * PANEL);
+    let mut row = Buffer::zeroed(s.rows * wide * PANEL);
+    let taps: Taps = std::iter::once(Tap { a: 0, b: 0 }).collect();
+    for (group, w) in w.iter().enumerate() {
+        let g = &g[group * s.rows * s.pixels() * lanes..][..s.rows * s.pixels() * lanes];
+        let dx =
+            &mut dx[group * s.channels * s.plane() * lanes..][..s.channels * s.plane() * lanes];
+        for y in 0..s.output[0] {
+            for (to, from) in
+                row.chunks_exact_mut(wide * PANEL).zip(g.chunks_exact(s.pixels() * lanes))
+            {
+                to[..width * lanes].copy_from_slice(&from[y * width * lanes..][..width * lanes]);
+            }
+            for panel in (0..s.depth()).step_by(PANEL) {
+                for (m, count) in row_tiles(PANEL.min(s.depth() - panel), isa.tile_rows()) {
+                    for vectors in places.chunks(isa.tile_vectors(count)) {
+                        let tile = Tile {
+                            taps: &taps,
+                            depth: s.rows,
+                            a: &w.panel(panel)[m..],
+                            a_row: 1,
+                            a_step: PANEL,
+                            b: &row,
+                            b_step: wide * PANEL,
+                            b_vectors: vectors,
+                            start: Start::Zero,
+                            rows: count,
+                        };
+                        let (start, step) = ((panel + m) * wide * PANEL, wide * PANEL);
+                        // SAFETY: `products` is this call's own.
+                        unsafe { tile.run(isa, Shared::new(&mut products), start, step, vectors) };
+                    }
+                }
+            }
+            for (k, products) in products.chunks_exact(wide * PANEL).enumerate() {
+                let (tap, channel) = (k / s.channels, k % s.channels);
+                let place = channel * s.plane() + y * s.stride[0] * s.input[1] + s.reach(tap);
+                let dx = &mut dx[place * lanes..];
+                if s.stride[1] == 1 {
+                    add(isa, &products[..width * lanes], dx);
+                } else {
+                    for x in 0..width {
+                        add(
+                            isa,
+                            &products[x * lanes..][..lanes],
+                            &mut dx[x * s.stride[1] * lanes..],
+                        );
+                    }
+                }
+            }
         }
-        for p in 0..pixels {
-            self.ends[p + 1] += self.ends[p];
-        }
-        self.rows.resize(winners.len(), 0);
-        self.values.resize(winners.len(), 0.0);
-        for &(row, pixel, value) in winners {
-            let at = self.ends[pixel];
-            self.rows[at] = row;
-            self.values[at] = value;
-            self.ends[pixel] += 1;
-        }
-        // Each entry now is the end of its own pixel.
     }
 }
 
-/// `dx += Wᵀ ∗ g` for one image whose cotangent is zero but at `winners`; one convolution group, no dilation.
-///
-/// `w` is [rows][kernel rows][`line`] with a kernel row's (column, channel) pairs first and zeros up to `line`, a
-/// multiple of 16; `dx` is [input height][input width][channels] with at least 16 floats of room behind.
-pub(crate) fn scatter_winners(
-    isa: Isa,
-    s: &ConvShape,
-    w: &[f32],
-    line: usize,
-    winners: &mut Winners,
-    dx: &mut [f32],
-) {
-    let vectors: Vec<usize> = (0..line / PANEL).map(|v| v * PANEL).collect();
-    let dx = Shared::new(dx);
-    let mut first = 0;
-    for pixel in 0..s.pixels() {
-        let end = winners.ends[pixel];
-        if end == first {
-            continue;
-        }
-        winners.taps.clear();
-        for at in first..end {
-            winners.taps.push(Tap { a: at, b: winners.rows[at] * s.kernel[0] * line });
-        }
-        first = end;
-        for ky in 0..s.kernel[0] {
-            let start = (s.corner(pixel) + ky * s.input[1]) * s.channels;
-            for vectors in vectors.chunks(isa.tile_vectors(1)) {
-                let tile = Tile {
-                    taps: &winners.taps,
-                    depth: 1,
-                    a: &winners.values,
-                    a_row: 0,
-                    a_step: 0,
-                    b: &w[ky * line..],
-                    b_step: 0,
-                    b_vectors: vectors,
-                    start: Start::Output,
-                    rows: 1,
-                };
-                // SAFETY: one thread.
-                unsafe { tile.run(isa, dx, start, 0, vectors) };
-            }
-        }
+versioned! {
+    /// `y += x`, as far as `x` goes.
+    pub(crate) fn add(x: &[f32], y: &mut [f32]) {
+        y.iter_mut().zip(x).for_each(|(y, x)| *y += x);
     }
 }

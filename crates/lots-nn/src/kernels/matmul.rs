@@ -3,7 +3,7 @@
 use super::simd::Isa;
 use super::tile::{PANEL, Packed, Shared, Start, Tap, Taps, Tile};
 use super::{LANES, versioned};
-use crate::parallel::for_each;
+use crate::parallel::{WORTH, for_each};
 
 /// Depth of one pass: sixteen packed rows of it stay in the first-level cache.
 const DEPTH: usize = 512;
@@ -33,6 +33,7 @@ pub(crate) fn matmul(
         }
         return;
     }
+    let parallel = parallel && w.rows * x.len() > 8 * WORTH;
     let y = Shared::new(y);
     let panels = w.rows.div_ceil(PANEL);
     for_each(parallel, panels, |p| {
@@ -161,6 +162,7 @@ pub(crate) fn matmul_weight_gradient(
     );
     let taps: Taps =
         (0..groups).map(|i| Tap { a: i * rows * LANES, b: i * LANES * depth }).collect();
+    let parallel = parallel && rows * x_rows.len() > 8 * WORTH;
     let full = depth / PANEL;
     let out = Shared::new(dw);
     let tiles: Vec<_> = row_tiles(rows, isa.tile_rows()).collect();

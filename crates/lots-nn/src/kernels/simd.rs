@@ -127,7 +127,11 @@ impl Simd for Portable {
     #[inline(always)]
     unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V {
         // Without the instruction a fused product is a library call, so the portable path rounds twice.
-        std::array::from_fn(|i| a[i] * b[i] + c[i])
+        let mut sum = c;
+        for i in 0..16 {
+            sum[i] += a[i] * b[i];
+        }
+        sum
     }
 }
 

@@ -3,6 +3,7 @@
 #[cfg(target_arch = "x86_64")]
 use super::simd::{Avx2, Avx512};
 use super::simd::{Isa, Portable, Simd};
+use crate::parallel::{WORTH, for_each_chunk};
 
 /// Rows of one packed panel.
 pub(crate) const PANEL: usize = 16;
@@ -20,23 +21,57 @@ pub(crate) struct Packed {
 
 impl Packed {
     /// Packs the matrix whose element (row, depth) is `at(row, depth)`.
-    pub(crate) fn new(rows: usize, depth: usize, at: impl Fn(usize, usize) -> f32) -> Self {
+    pub(crate) fn new(
+        parallel: bool,
+        rows: usize,
+        depth: usize,
+        at: impl Fn(usize, usize) -> f32 + Send + Sync,
+    ) -> Self {
         let mut packed = Self { rows, depth, data: Vec::new() };
-        packed.fill(at);
+        packed.fill(parallel, at);
         packed
     }
 
     /// Packs again, in place.
-    pub(crate) fn fill(&mut self, at: impl Fn(usize, usize) -> f32) {
+    pub(crate) fn fill(&mut self, parallel: bool, at: impl Fn(usize, usize) -> f32 + Send + Sync) {
         self.data.resize(self.rows.div_ceil(PANEL) * self.depth * PANEL, 0.0);
-        for (p, panel) in self.data.chunks_exact_mut((self.depth * PANEL).max(1)).enumerate() {
-            let rows = PANEL.min(self.rows - p * PANEL);
+        let all = self.rows;
+        let parallel = parallel && self.data.len() > WORTH;
+        for_each_chunk(parallel, &mut self.data, self.depth * PANEL, |p, panel| {
+            let rows = PANEL.min(all - p * PANEL);
             for (k, column) in panel.chunks_exact_mut(PANEL).enumerate() {
                 for (m, x) in column[..rows].iter_mut().enumerate() {
                     *x = at(p * PANEL + m, k);
                 }
             }
-        }
+        });
+    }
+
+    /// Packs a matrix that lies [depth][rows] in `from`, in place.
+    pub(crate) fn fill_columns(&mut self, parallel: bool, from: &[f32]) {
+        let all = self.rows;
+        self.data.resize(self.rows.div_ceil(PANEL) * self.depth * PANEL, 0.0);
+        let parallel = parallel && self.data.len() > WORTH;
+        for_each_chunk(parallel, &mut self.data, self.depth * PANEL, |p, panel| {
+            let rows = PANEL.min(all - p * PANEL);
+            for (to, from) in panel.chunks_exact_mut(PANEL).zip(from.chunks_exact(all)) {
+                to[..rows].copy_from_slice(&from[p * PANEL..][..rows]);
+            }
+        });
+    }
+
+    /// Packs a matrix that lies [rows][depth] in `from`, in place.
+    pub(crate) fn fill_rows(&mut self, parallel: bool, from: &[f32]) {
+        let depth = self.depth;
+        self.data.resize(self.rows.div_ceil(PANEL) * self.depth * PANEL, 0.0);
+        let parallel = parallel && self.data.len() > WORTH;
+        for_each_chunk(parallel, &mut self.data, depth * PANEL, |p, panel| {
+            for (m, row) in from[p * PANEL * depth..].chunks_exact(depth).take(PANEL).enumerate() {
+                for (to, x) in panel.chunks_exact_mut(PANEL).zip(row) {
+                    to[m] = *x;
+                }
+            }
+        });
     }
 
     /// The panel that holds `row`.
@@ -64,11 +99,6 @@ impl Taps {
         let max = self.max.get_or_insert(tap);
         *max = Tap { a: max.a.max(tap.a), b: max.b.max(tap.b) };
         self.list.push(tap);
-    }
-
-    pub(crate) fn clear(&mut self) {
-        self.list.clear();
-        self.max = None;
     }
 }
 
@@ -309,28 +339,44 @@ unsafe fn body<S: Simd, const M: usize, const N: usize, const PACKED: bool>(
     c_row: usize,
     c_vectors: &[usize],
 ) {
-    // Constant strides let the compiler use immediate offsets.
+    // Constant strides let the compiler use immediate offsets. Loops, not closures: a closure is a function of its own,
+    // without the instruction set of this one.
     let (a_row, a_step) = if PACKED { (1, PANEL) } else { (t.a_row, t.a_step) };
-    let b_vectors: [usize; N] = std::array::from_fn(|v| t.b_vectors[v]);
+    let mut b_vectors = [0; N];
+    b_vectors.copy_from_slice(t.b_vectors);
     // SAFETY: `Tile::run` checked that all offsets lie inside the slices.
     unsafe {
-        let mut acc: [[S::V; N]; M] = match t.start {
-            Start::Zero => [[S::splat(0.0); N]; M],
-            Start::Output => std::array::from_fn(|m| {
-                std::array::from_fn(|v| S::load(c.add(m * c_row + c_vectors[v])))
-            }),
-            Start::Rows(x) => std::array::from_fn(|m| [S::splat(x[m]); N]),
-            Start::Columns(x) => {
-                let columns: [S::V; N] =
-                    std::array::from_fn(|v| S::load(x.as_ptr().add(v * PANEL)));
-                [columns; M]
+        let mut acc = [[S::splat(0.0); N]; M];
+        match t.start {
+            Start::Zero => {}
+            Start::Output => {
+                for (m, row) in acc.iter_mut().enumerate() {
+                    for (v, sum) in row.iter_mut().enumerate() {
+                        *sum = S::load(c.add(m * c_row + c_vectors[v]));
+                    }
+                }
             }
-        };
+            Start::Rows(x) => {
+                for (m, row) in acc.iter_mut().enumerate() {
+                    *row = [S::splat(x[m]); N];
+                }
+            }
+            Start::Columns(x) => {
+                for row in &mut acc {
+                    for (v, sum) in row.iter_mut().enumerate() {
+                        *sum = S::load(x.as_ptr().add(v * PANEL));
+                    }
+                }
+            }
+        }
         for tap in &t.taps.list {
             let mut a = t.a.as_ptr().add(tap.a);
             let mut b = t.b.as_ptr().add(tap.b);
             for _ in 0..t.depth {
-                let x: [S::V; N] = std::array::from_fn(|v| S::load(b.add(b_vectors[v])));
+                let mut x = [S::splat(0.0); N];
+                for v in 0..N {
+                    x[v] = S::load(b.add(b_vectors[v]));
+                }
                 for (m, row) in acc.iter_mut().enumerate() {
                     let w = S::splat(*a.add(m * a_row));
                     for (sum, x) in row.iter_mut().zip(x) {
@@ -464,8 +510,9 @@ unsafe fn dot_body<S: Simd, const M: usize, const N: usize>(
     i: usize,
     j: usize,
 ) {
-    let a_rows: [usize; M] = std::array::from_fn(|m| d.a_rows[m]);
-    let b_rows: [usize; N] = std::array::from_fn(|n| d.b_rows[n]);
+    let (mut a_rows, mut b_rows) = ([0; M], [0; N]);
+    a_rows.copy_from_slice(d.a_rows);
+    b_rows.copy_from_slice(d.b_rows);
     // SAFETY: `Dot::run` checked that all offsets lie inside the slices.
     unsafe {
         let mut acc = [[S::splat(0.0); N]; M];
@@ -473,7 +520,10 @@ unsafe fn dot_body<S: Simd, const M: usize, const N: usize>(
             let mut a = d.a.as_ptr().add(tap.a);
             let mut b = d.b.as_ptr().add(tap.b);
             for _ in 0..d.depth {
-                let x: [S::V; N] = std::array::from_fn(|n| S::load(b.add(b_rows[n])));
+                let mut x = [S::splat(0.0); N];
+                for n in 0..N {
+                    x[n] = S::load(b.add(b_rows[n]));
+                }
                 for (row, a_row) in acc.iter_mut().zip(a_rows) {
                     let w = S::load(a.add(a_row));
                     for (sum, x) in row.iter_mut().zip(x) {

@@ -1,10 +1,14 @@
 //! Conv.
 
+use super::linear::add_row_sums;
 use super::pool::MaxPool;
 use super::{Keeper, Kept, Operator, Parameter, Run, Window};
+use crate::exec::KeptBlock;
 use crate::kernels::{
-    ConvShape, Packed, Winners, conv_valid, conv_weight_gradient, scatter_winners,
+    ConvShape, LANES, Packed, Winners, conv_columns_back, conv_valid, conv_weight_gradient,
+    line_length, winners_back, winners_weights,
 };
+use crate::parallel::map;
 use crate::scratch::Buffer;
 use crate::tensor::Tensor;
 use std::sync::OnceLock;
@@ -19,7 +23,7 @@ pub(crate) struct Conv {
     bias: Option<Tensor>,
     forward: Vec<Packed>,
     backward: OnceLock<Vec<Packed>>,
-    /// `[row][kernel row][(column, channel) padded to 16]`, for sparse cotangents.
+    /// `[kernel row][row][(column, channel) padded to 16]`, for sparse cotangents.
     lines: OnceLock<Vec<f32>>,
 }
 
@@ -42,14 +46,7 @@ impl Conv {
             backward: OnceLock::new(),
             lines: OnceLock::new(),
         };
-        let s = conv.shape();
-        conv.forward = (0..groups)
-            .map(|g| {
-                Packed::new(s.rows, s.depth(), |row, k| {
-                    conv.at(g * s.rows + row, k % s.channels, k / s.channels)
-                })
-            })
-            .collect();
+        conv.pack(false);
         conv
     }
 
@@ -58,6 +55,21 @@ impl Conv {
         let (channels, taps) =
             (self.channels / self.groups, self.window.kernel[0] * self.window.kernel[1]);
         self.weight.data()[(row * channels + channel) * taps + tap]
+    }
+
+    /// Packs the weights for the forward pass.
+    fn pack(&mut self, parallel: bool) {
+        let s = self.shape();
+        // Chains go tap by tap; the file's weights go channel by channel.
+        let order: Vec<usize> = (0..s.taps())
+            .flat_map(|tap| (0..s.channels).map(move |c| c * s.taps() + tap))
+            .collect();
+        let weight = self.weight.data();
+        self.forward.resize_with(self.groups, Packed::default);
+        for (g, packed) in self.forward.iter_mut().enumerate() {
+            (packed.rows, packed.depth) = (s.rows, s.depth());
+            packed.fill(parallel, |row, k| weight[(g * s.rows + row) * order.len() + order[k]]);
+        }
     }
 
     fn rows(&self) -> usize {
@@ -96,12 +108,27 @@ impl Conv {
         }
     }
 
+    /// Whether the dense back-projection adds up the products of all taps: pays with few input channels.
+    fn by_columns(&self) -> bool {
+        self.channels / self.groups <= 4
+    }
+
+    /// Weights as the dense back-projection wants them: [taps × channels, rows] of each group by columns, else flipped.
     fn backward(&self) -> &[Packed] {
         self.backward.get_or_init(|| {
+            if self.by_columns() {
+                let s = self.shape();
+                let packed = |g| {
+                    Packed::new(false, s.depth(), s.rows, |k, row| {
+                        self.at(g * s.rows + row, k % s.channels, k / s.channels)
+                    })
+                };
+                return (0..self.groups).map(packed).collect();
+            }
             let s = self.back_shape();
             (0..self.groups)
                 .map(|g| {
-                    Packed::new(s.rows, s.depth(), |channel, k| {
+                    Packed::new(false, s.rows, s.depth(), |channel, k| {
                         self.at(
                             g * s.channels + k % s.channels,
                             channel,
@@ -113,6 +140,22 @@ impl Conv {
         })
     }
 
+    /// Calls `f(place in the input, place in the padded input, length)` for each row of the input that is used.
+    fn each_row(&self, mut f: impl FnMut(usize, usize, usize)) {
+        let (s, w) = (self.shape(), &self.window);
+        let used = |a: usize| w.input[a].min(s.input[a].saturating_sub(w.pad[a]));
+        if used(1) == 0 {
+            // Windows that end before the input begins see nothing of it.
+            return;
+        }
+        for c in 0..self.channels {
+            for y in 0..used(0) {
+                let to = (c * s.input[0] + y + w.pad[0]) * s.input[1] + w.pad[1];
+                f((c * w.input[0] + y) * w.input[1], to, used(1));
+            }
+        }
+    }
+
     /// Calls `f` with the input padded as [`Conv::shape`] wants it.
     fn with_padded(&self, x: &[f32], lanes: usize, f: impl FnOnce(&[f32])) {
         let (s, w) = (self.shape(), &self.window);
@@ -120,18 +163,48 @@ impl Conv {
             return f(x);
         }
         let mut padded = Buffer::zeroed(self.channels * s.input[0] * s.input[1] * lanes);
-        let rows = w.input[0].min(s.input[0].saturating_sub(w.pad[0]));
-        let columns = w.input[1].min(s.input[1].saturating_sub(w.pad[1]));
-        // Windows that end before the input begins see nothing of it.
-        let rows = if columns == 0 { 0 } else { rows };
-        for c in 0..self.channels {
-            for y in 0..rows {
-                let from = (c * w.input[0] + y) * w.input[1] * lanes;
-                let to = ((c * s.input[0] + y + w.pad[0]) * s.input[1] + w.pad[1]) * lanes;
-                padded[to..to + columns * lanes].copy_from_slice(&x[from..from + columns * lanes]);
+        self.each_row(|inside, in_padded, length| {
+            let (from, to) = (inside * lanes, in_padded * lanes);
+            padded[to..to + length * lanes].copy_from_slice(&x[from..from + length * lanes]);
+        });
+        f(&padded);
+    }
+
+    /// Back-projection as a convolution of the spread cotangent with the flipped weights.
+    fn vjp_flipped(&self, run: Run, cotangent: &[f32], gradient: &mut [f32]) {
+        let (s, w, lanes) = (self.back_shape(), &self.window, run.lanes);
+        let mut spread = Buffer::zeroed(self.rows() * s.input[0] * s.input[1] * lanes);
+        // Output row y lies where its last tap row would lie over the first row of the input.
+        let place = |a: usize, at: usize| {
+            (at * w.stride[a] + w.extent(a) - 1).checked_sub(w.pad[a]).filter(|&p| p < s.input[a])
+        };
+        for row in 0..self.rows() {
+            for y in 0..w.output[0] {
+                let Some(py) = place(0, y) else { continue };
+                for x in 0..w.output[1] {
+                    let Some(px) = place(1, x) else { continue };
+                    let from = ((row * w.output[0] + y) * w.output[1] + x) * lanes;
+                    let to = ((row * s.input[0] + py) * s.input[1] + px) * lanes;
+                    spread[to..to + lanes].copy_from_slice(&cotangent[from..from + lanes]);
+                }
             }
         }
-        f(&padded);
+        conv_valid(run.isa, run.parallel, &s, self.backward(), None, lanes, &spread, gradient);
+    }
+
+    /// Back-projection by the products of all taps, added where they lie.
+    fn vjp_columns(&self, run: Run, cotangent: &[f32], gradient: &mut [f32]) {
+        let (s, w, lanes) = (self.shape(), &self.window, run.lanes);
+        if s.input == w.input && w.pad == [0, 0] {
+            return conv_columns_back(run.isa, &s, self.backward(), lanes, cotangent, gradient);
+        }
+        let mut padded = Buffer::dirty(self.channels * s.input[0] * s.input[1] * lanes);
+        conv_columns_back(run.isa, &s, self.backward(), lanes, cotangent, &mut padded);
+        gradient.fill(0.0);
+        self.each_row(|inside, in_padded, length| {
+            let (to, from) = (inside * lanes, in_padded * lanes);
+            gradient[to..to + length * lanes].copy_from_slice(&padded[from..from + length * lanes]);
+        });
     }
 
     /// Whether cotangents that come out of a max pooling are better sent back winner by winner.
@@ -143,54 +216,109 @@ impl Conv {
             && self.window.kernel[1] * self.channels >= 32
     }
 
+    /// Weights by kernel row, as sparse cotangents want them.
+    fn lines(&self) -> &[f32] {
+        self.lines.get_or_init(|| {
+            let s = self.shape();
+            let mut lines = vec![0.0; s.kernel[0] * s.rows * line_length(&s)];
+            self.each_weight(&s, |at, place| lines[place] = self.weight.data()[at]);
+            lines
+        })
+    }
+
+    /// Calls `f(place of a weight in the file's order, place by kernel row)` for each weight.
+    fn each_weight(&self, s: &ConvShape, mut f: impl FnMut(usize, usize)) {
+        let line = line_length(s);
+        let mut at = 0;
+        for row in 0..s.rows {
+            for c in 0..s.channels {
+                for ky in 0..s.kernel[0] {
+                    for kx in 0..s.kernel[1] {
+                        f(at, (ky * s.rows + row) * line + kx * s.channels + c);
+                        at += 1;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Calls `f(place in a lane-blocked input, place in one padded image [height][width][channels])` for each element.
+    fn each_pixel(&self, s: &ConvShape, lanes: usize, mut f: impl FnMut(usize, usize)) {
+        self.each_row(|inside, in_padded, length| {
+            let plane = s.input[0] * s.input[1];
+            let (c, place) = (in_padded / plane, in_padded % plane);
+            for x in 0..length {
+                f((inside + x) * lanes, (place + x) * s.channels + c);
+            }
+        });
+    }
+
     /// Back-projection of cotangents that lie behind `pool`: only the winners of its windows count.
     ///
-    /// `winners` are the bytes that the pooling kept, `cotangent` is at its output.
+    /// `kept` are the bytes that the pooling kept, `cotangent` is at its output.
     pub(crate) fn vjp_winners(
         &self,
         run: Run,
         pool: &MaxPool,
-        winners: &[u8],
+        kept: &[u8],
         cotangent: &[f32],
         dx: &mut [f32],
     ) {
-        let (s, w, lanes) = (self.shape(), &self.window, run.lanes);
-        let line = (s.kernel[1] * s.channels).next_multiple_of(16);
-        let lines = self.lines.get_or_init(|| {
-            let mut lines = vec![0.0; s.rows * s.kernel[0] * line];
-            for (at, line) in lines.chunks_exact_mut(line).enumerate() {
-                let (row, ky) = (at / s.kernel[0], at % s.kernel[0]);
-                for (i, x) in line[..s.kernel[1] * s.channels].iter_mut().enumerate() {
-                    *x = self.at(row, i % s.channels, ky * s.kernel[1] + i / s.channels);
-                }
-            }
-            lines
-        });
-        // One image: [height][width][channels], with room for the zeros behind a line.
-        let mut image = Buffer::zeroed(s.input[0] * s.input[1] * s.channels + line);
-        let mut sorted = Winners::default();
-        let mut list = Vec::new();
-        for lane in 0..lanes {
-            image.fill(0.0);
-            list.clear();
-            pool.winners(winners, cotangent, lanes, lane, |row, pixel, value| {
-                list.push((row, pixel, value))
+        let s = self.shape();
+        let mut image = Buffer::dirty(s.input[0] * s.input[1] * s.channels + line_length(&s));
+        let mut winners = Winners::default();
+        if s.input != self.window.input {
+            // Rows that no window reaches.
+            dx.fill(0.0);
+        }
+        for lane in 0..run.lanes {
+            winners.clear();
+            pool.winners(kept, cotangent, run.lanes, lane, |row, pixel, g| {
+                winners.push(row, pixel, g)
             });
-            sorted.sort(s.output[0] * s.output[1], &list);
-            scatter_winners(run.isa, &s, lines, line, &mut sorted, &mut image);
-            for y in 0..w.input[0] {
-                for x in 0..w.input[1] {
-                    let (py, px) = (y + w.pad[0], x + w.pad[1]);
-                    let inside = py < s.input[0] && px < s.input[1];
-                    for c in 0..s.channels {
-                        dx[((c * w.input[0] + y) * w.input[1] + x) * lanes + lane] = if inside {
-                            image[(py * s.input[1] + px) * s.channels + c]
-                        } else {
-                            0.0
-                        };
-                    }
-                }
+            image.fill(0.0);
+            winners_back(run.isa, &s, self.lines(), &mut winners, &mut image);
+            self.each_pixel(&s, run.lanes, |to, from| dx[to + lane] = image[from]);
+        }
+    }
+
+    /// The gradients of weights and bias for cotangents that lie behind `pool`, images lane-blocked by sixteen.
+    ///
+    /// `kept` and `cotangent` as in [`Conv::vjp_winners`], of all groups one behind the other.
+    pub(crate) fn winner_weight_gradients(
+        &self,
+        run: Run,
+        pool: &MaxPool,
+        input: &[f32],
+        kept: &KeptBlock,
+        cotangent: &[f32],
+        gradients: &mut [Vec<f32>],
+    ) {
+        let (s, w) = (self.shape(), &self.window);
+        let size = self.channels * w.input[0] * w.input[1] * LANES;
+        let groups = input.len() / size;
+        let floats = cotangent.len() / groups;
+        // Each group of images sums on its own, then the groups in order: the same however many threads there are.
+        let parts = map(run.parallel, (0..groups).collect(), |group| {
+            let mut image = Buffer::zeroed(s.input[0] * s.input[1] * s.channels + line_length(&s));
+            let mut part = Buffer::zeroed(s.kernel[0] * s.rows * line_length(&s));
+            let mut winners = Winners::default();
+            let (x, kept) = (&input[group * size..][..size], kept.group(group, LANES).bytes);
+            let g = &cotangent[group * floats..][..floats];
+            for lane in 0..LANES {
+                winners.clear();
+                pool.winners(kept, g, LANES, lane, |row, pixel, g| winners.push(row, pixel, g));
+                self.each_pixel(&s, LANES, |from, to| image[to] = x[from + lane]);
+                winners_weights(run.isa, &s, &image, &mut winners, &mut part);
             }
+            part
+        });
+        let dw = &mut gradients[0];
+        for part in parts {
+            self.each_weight(&s, |at, place| dw[at] += part[place]);
+        }
+        if self.bias.is_some() {
+            add_row_sums(run, cotangent, self.rows(), floats / self.rows(), &mut gradients[1]);
         }
     }
 }
@@ -230,24 +358,11 @@ impl Operator for Conv {
         cotangent: &[f32],
         gradient: &mut [f32],
     ) {
-        let (s, w, lanes) = (self.back_shape(), &self.window, run.lanes);
-        let mut spread = Buffer::zeroed(self.rows() * s.input[0] * s.input[1] * lanes);
-        // Output row y lies where its last tap row would lie over the first row of the input.
-        let place = |a: usize, at: usize| {
-            (at * w.stride[a] + w.extent(a) - 1).checked_sub(w.pad[a]).filter(|&p| p < s.input[a])
-        };
-        for row in 0..self.rows() {
-            for y in 0..w.output[0] {
-                let Some(py) = place(0, y) else { continue };
-                for x in 0..w.output[1] {
-                    let Some(px) = place(1, x) else { continue };
-                    let from = ((row * w.output[0] + y) * w.output[1] + x) * lanes;
-                    let to = ((row * s.input[0] + py) * s.input[1] + px) * lanes;
-                    spread[to..to + lanes].copy_from_slice(&cotangent[from..from + lanes]);
-                }
-            }
+        if self.by_columns() {
+            self.vjp_columns(run, cotangent, gradient);
+        } else {
+            self.vjp_flipped(run, cotangent, gradient);
         }
-        conv_valid(run.isa, run.parallel, &s, self.backward(), None, lanes, &spread, gradient);
     }
 
     fn parameters(&self) -> Vec<Parameter<'_>> {
@@ -263,15 +378,8 @@ impl Operator for Conv {
         }
     }
 
-    fn refresh(&mut self, _parallel: bool) {
-        let s = self.shape();
-        let taps = s.taps();
-        let weight = self.weight.data();
-        for (g, packed) in self.forward.iter_mut().enumerate() {
-            packed.fill(|row, k| {
-                weight[((g * s.rows + row) * s.channels + k % s.channels) * taps + k / s.channels]
-            });
-        }
+    fn refresh(&mut self, parallel: bool) {
+        self.pack(parallel);
         self.backward = OnceLock::new();
         self.lines = OnceLock::new();
     }
@@ -303,7 +411,7 @@ impl Operator for Conv {
         }
         if self.bias.is_some() {
             let pixels = w.output[0] * w.output[1] * run.lanes;
-            super::linear::add_row_sums(run.isa, cotangent, self.rows(), pixels, &mut gradients[1]);
+            add_row_sums(run, cotangent, self.rows(), pixels, &mut gradients[1]);
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::{Keeper, Kept, Operator, Parameter, Run};
 use crate::kernels::{LANES, Packed, matmul, matmul_weight_gradient, transpose_lanes, versioned};
+use crate::parallel::{WORTH, for_each_chunk};
 use crate::scratch::Buffer;
 use crate::tensor::Tensor;
 use std::sync::OnceLock;
@@ -16,7 +17,8 @@ pub(crate) struct Linear {
     /// As the file stores it: [outputs, inputs] when `transposed` (Gemm, transB = 1), else [inputs, outputs].
     weight: Tensor,
     transposed: bool,
-    scale: f32,
+    /// `None`: one.
+    scale: Option<f32>,
     bias: Option<Tensor>,
     bias_scale: f32,
     /// The bias of each output, scaled.
@@ -56,15 +58,13 @@ impl Linear {
             name,
             weight,
             transposed,
-            scale,
+            scale: (scale.to_bits() != 1f32.to_bits()).then_some(scale),
             bias,
             bias_scale,
             full_bias: None,
             forward: Packed::default(),
             backward: OnceLock::new(),
         };
-        op.forward.rows = op.outputs();
-        op.forward.depth = op.inputs();
         op.refresh(false);
         op
     }
@@ -77,14 +77,24 @@ impl Linear {
         self.weight.shape()[usize::from(self.transposed)]
     }
 
-    fn backward(&self) -> &Packed {
+    /// Packs the weights, whose stored rows are the `columns` or the rows of the packed matrix.
+    fn pack(&self, parallel: bool, columns: bool, packed: &mut Packed) {
+        if columns {
+            packed.fill_columns(parallel, self.weight.data());
+        } else {
+            packed.fill_rows(parallel, self.weight.data());
+        }
+        if let Some(scale) = self.scale {
+            packed.data.iter_mut().for_each(|x| *x *= scale);
+        }
+    }
+
+    fn backward(&self, parallel: bool) -> &Packed {
         self.backward.get_or_init(|| {
-            let (outputs, inputs, w) = (self.outputs(), self.inputs(), self.weight.data());
-            if self.transposed {
-                Packed::new(inputs, outputs, |i, o| self.scale * w[o * inputs + i])
-            } else {
-                Packed::new(inputs, outputs, |i, o| self.scale * w[i * outputs + o])
-            }
+            let mut packed =
+                Packed { rows: self.inputs(), depth: self.outputs(), ..Packed::default() };
+            self.pack(parallel, self.transposed, &mut packed);
+            packed
         })
     }
 }
@@ -124,7 +134,15 @@ impl Operator for Linear {
         cotangent: &[f32],
         gradient: &mut [f32],
     ) {
-        matmul(run.isa, run.parallel, self.backward(), None, run.lanes, cotangent, gradient);
+        matmul(
+            run.isa,
+            run.parallel,
+            self.backward(run.parallel),
+            None,
+            run.lanes,
+            cotangent,
+            gradient,
+        );
     }
 
     fn parameters(&self) -> Vec<Parameter<'_>> {
@@ -140,14 +158,12 @@ impl Operator for Linear {
         }
     }
 
-    fn refresh(&mut self, _parallel: bool) {
-        let (outputs, inputs) = (self.outputs(), self.inputs());
-        let (w, scale) = (self.weight.data(), self.scale);
-        if self.transposed {
-            self.forward.fill(|o, i| scale * w[o * inputs + i]);
-        } else {
-            self.forward.fill(|o, i| scale * w[i * outputs + o]);
-        }
+    fn refresh(&mut self, parallel: bool) {
+        let mut packed = std::mem::take(&mut self.forward);
+        (packed.rows, packed.depth) = (self.outputs(), self.inputs());
+        self.pack(parallel, !self.transposed, &mut packed);
+        self.forward = packed;
+        let outputs = self.outputs();
         self.full_bias = self.bias.as_ref().map(|b| {
             let b = b.data();
             (0..outputs).map(|o| self.bias_scale * b[if b.len() == 1 { 0 } else { o }]).collect()
@@ -173,12 +189,12 @@ impl Operator for Linear {
             transpose_lanes(run.isa, g, outs, &mut rows);
             matmul_weight_gradient(run.isa, run.parallel, ins, outs, x, &rows, dw);
         }
-        if self.scale != 1.0 {
-            dw.iter_mut().for_each(|x| *x *= self.scale);
+        if let Some(scale) = self.scale {
+            dw.iter_mut().for_each(|x| *x *= scale);
         }
         if let Some(bias) = &self.bias {
             let mut sums = vec![0.0; outs];
-            add_row_sums(run.isa, cotangent, outs, LANES, &mut sums);
+            add_row_sums(run, cotangent, outs, LANES, &mut sums);
             for (o, sum) in sums.into_iter().enumerate() {
                 gradients[1][if bias.data().len() == 1 { 0 } else { o }] += self.bias_scale * sum;
             }
@@ -186,22 +202,26 @@ impl Operator for Linear {
     }
 }
 
-versioned! {
-    /// `sums[row] += Σ` over groups and `length` numbers of `x`, `[group][row][length]`; sixteen partial sums each.
-    pub(crate) fn add_row_sums(x: &[f32], rows: usize, length: usize, sums: &mut [f32]) {
-        if rows * length == 0 {
-            return;
-        }
-        for group in x.chunks_exact(rows * length) {
-            for (sum, row) in sums.iter_mut().zip(group.chunks_exact(length)) {
-                let mut parts = [0.0f32; LANES];
-                for x in row.chunks(LANES) {
-                    for (part, x) in parts.iter_mut().zip(x) {
-                        *part += x;
-                    }
-                }
-                *sum += parts.iter().sum::<f32>();
+/// `sums[row] += Σ` over groups and `length` numbers of `x`, `[group][row][length]`; sixteen partial sums each.
+pub(crate) fn add_row_sums(run: Run, x: &[f32], rows: usize, length: usize, sums: &mut [f32]) {
+    // Sixteen rows to a task; small sums stay on one thread.
+    for_each_chunk(run.parallel && x.len() > WORTH, sums, 16, |task, sums| {
+        for (i, sum) in sums.iter_mut().enumerate() {
+            for group in x.chunks_exact(rows * length) {
+                *sum += lane_sum(run.isa, &group[(task * 16 + i) * length..][..length]);
             }
         }
+    });
+}
+
+versioned! {
+    fn lane_sum(x: &[f32]) -> f32 {
+        let mut parts = [0.0f32; LANES];
+        for x in x.chunks(LANES) {
+            for (part, x) in parts.iter_mut().zip(x) {
+                *part += x;
+            }
+        }
+        parts.iter().sum::<f32>()
     }
 }

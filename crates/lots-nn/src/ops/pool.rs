@@ -1,7 +1,7 @@
 //! MaxPool, AveragePool and GlobalAveragePool.
 
 use super::{Keeper, Keeps, Kept, Operator, Run, Window};
-use crate::kernels::{LANES, versioned};
+use crate::kernels::{LANES, add, versioned};
 
 /// The largest value of each window, planes on their own; of equal ones the first in row order.
 #[derive(Debug)]
@@ -99,10 +99,18 @@ impl Operator for MaxPool {
     ) {
         gradient.fill(0.0);
         let plane = self.window.input[0] * self.window.input[1];
-        for lane in 0..run.lanes {
-            self.winners(kept.bytes, cotangent, run.lanes, lane, |p, at, g| {
-                gradient[(p * plane + at) * run.lanes + lane] += g;
-            });
+        if run.lanes == LANES {
+            max_back::<LANES>(
+                run.isa,
+                kept.bytes,
+                cotangent,
+                plane,
+                &self.taps,
+                self.size(),
+                gradient,
+            );
+        } else {
+            max_back::<1>(run.isa, kept.bytes, cotangent, plane, &self.taps, self.size(), gradient);
         }
     }
 
@@ -142,6 +150,49 @@ versioned! {
                         for (k, w) in kept[(p * outputs + o) * L..][..L].iter_mut().zip(winner) {
                             *k = (w >> (8 * digit)) as u8;
                         }
+                    }
+                }
+            }
+        }
+    }
+}
+
+versioned! {
+    fn max_back<const L: usize>(
+        kept: &[u8], g: &[f32], plane: usize, taps: &[u32], size: usize, dx: &mut [f32],
+    ) {
+        let outputs = taps.len() / size;
+        let all = g.len() / L;
+        let (g, _) = g.as_chunks::<L>();
+        let (kept, _) = kept.as_chunks::<L>();
+        let (dx, _) = dx.as_chunks_mut::<L>();
+        for (p, (g, dx)) in g.chunks_exact(outputs).zip(dx.chunks_exact_mut(plane)).enumerate() {
+            for (o, (taps, g)) in taps.chunks_exact(size).zip(g).enumerate() {
+                let mut winner = [0u32; L];
+                for (digit, kept) in kept.chunks_exact(all).enumerate() {
+                    for (w, &k) in winner.iter_mut().zip(&kept[p * outputs + o]) {
+                        *w |= u32::from(k) << (8 * digit);
+                    }
+                }
+                if size > 16 {
+                    // Wide windows: straight to the winners.
+                    for l in 0..L {
+                        dx[taps[winner[l] as usize] as usize][l] += g[l];
+                    }
+                    continue;
+                }
+                for (t, &at) in taps.iter().enumerate() {
+                    if at == u32::MAX {
+                        continue;
+                    }
+                    // Masks, not branches: adds the cotangent or zero to all lanes at once.
+                    let mut part = [0f32; L];
+                    for l in 0..L {
+                        let mask = u32::from(winner[l] == t as u32).wrapping_neg();
+                        part[l] = f32::from_bits(g[l].to_bits() & mask);
+                    }
+                    for (dx, part) in dx[at as usize].iter_mut().zip(part) {
+                        *dx += part;
                     }
                 }
             }
@@ -255,12 +306,6 @@ impl Operator for AveragePool {
             });
         }
         debug_assert_eq!(self.planes * plane * l, gradient.len());
-    }
-}
-
-versioned! {
-    fn add(x: &[f32], y: &mut [f32]) {
-        y.iter_mut().zip(x).for_each(|(y, x)| *y += x);
     }
 }
 
