@@ -1,7 +1,6 @@
 //! Results that must be the same bytes: whatever else is in the batch, whatever the number of threads, whatever the
 //! instruction set (of those with fused multiply-adds).
 
-use super::check::engine_weight_gradients;
 use super::compare::{PORTABLE, report, same_bits};
 use super::model::{Draw, to_model};
 use super::naive::{Net, Op, Parameter, Window};
@@ -187,8 +186,11 @@ fn the_number_of_threads_changes_nothing() {
                 let outputs = graph.layers()[graph.output().0].shape.iter().product();
                 let cotangents: Vec<Vec<f32>> =
                     (0..batch).map(|i| Draw::new(i as u64).floats(outputs, -1.0, 1.0)).collect();
-                numbers
-                    .extend(engine_weight_gradients(&graph, &many, &cotangents).concat().concat());
+                numbers.extend(
+                    super::check::engine_weight_gradients(&graph, &many, &cotangents)
+                        .concat()
+                        .concat(),
+                );
                 numbers
             };
             let wanted = pools[0].install(ask);
@@ -236,6 +238,37 @@ fn instruction_sets_agree() {
             }
         }
     }
+    report(&wrong);
+}
+
+/// At kinks: of equal values in a window the first in row order wins, and the slope of ReLU at zero is zero.
+#[test]
+fn ties_go_to_the_first_and_relu_is_flat_at_zero() {
+    let mut wrong = Vec::new();
+    for (size, expected) in [(2, vec![1.0, 0.0, 1.0, 0.0]), (17, vec![1.0])] {
+        // Windows of `size`×`size` over images of equal numbers, as many as fit side by side.
+        let windows = if size == 2 { 2 } else { 1 };
+        let mut net = Net::new(&[1, size, windows * size]);
+        max_pool(&mut net, 0, size, size, 0);
+        let graph = Graph::from_onnx(&to_model(&net, &mut Draw::new(0)).bytes(), "ties").unwrap();
+        for batch in [1, 20] {
+            let images = Array4::from_elem((batch, 1, size, windows * size), 3.0);
+            let rows: Vec<Row> = (0..batch)
+                .map(|image| Row { image, layer: graph.output(), values: vec![1.0; windows] })
+                .collect();
+            for back in send(&graph, &images, &rows) {
+                let first = expected.iter().copied().chain(std::iter::repeat(0.0));
+                let first: Vec<f32> = first.take(back.len()).collect();
+                wrong.extend(same_bits(&format!("max pool {size}"), &back, &first).err());
+            }
+        }
+    }
+    let mut net = Net::new(&[3]);
+    relu(&mut net, 0);
+    let graph = Graph::from_onnx(&to_model(&net, &mut Draw::new(0)).bytes(), "relu").unwrap();
+    let images = Array4::from_shape_vec((1, 1, 1, 3), vec![0.0, -0.0, f32::MIN_POSITIVE]).unwrap();
+    let row = Row { image: 0, layer: graph.output(), values: vec![1.0; 3] };
+    wrong.extend(same_bits("ReLU", &send(&graph, &images, &[row])[0], &[0.0, 0.0, 1.0]).err());
     report(&wrong);
 }
 

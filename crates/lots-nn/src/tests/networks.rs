@@ -68,6 +68,7 @@ pub(super) fn scale(net: &mut Net, from: usize, by: f32) -> usize {
 struct Stage {
     kernel: [usize; 2],
     stride: usize,
+    dilation: usize,
     pads: [usize; 4],
     /// Kernel, stride, pad of the pooling.
     pool: (usize, usize, usize),
@@ -84,22 +85,23 @@ fn stage() -> impl Strategy<Value = Stage> {
         1 => Just((1, 2, 0)),
     ];
     let kernel = (1..=4usize, 1..=4usize);
-    let stride = prop_oneof![4 => Just(1usize), 1 => Just(2usize)];
-    (kernel, stride, [0..=2usize, 0..=2usize, 0..=2usize, 0..=2usize], pool, 0..=2usize).prop_map(
-        |(kernel, stride, pads, pool, relu)| Stage {
+    let steps = || prop_oneof![4 => Just(1usize), 1 => Just(2usize)];
+    (kernel, (steps(), steps()), [0..=2usize, 0..=2usize, 0..=2usize, 0..=2usize], pool, 0..=2usize)
+        .prop_map(|(kernel, (stride, dilation), pads, pool, relu)| Stage {
             kernel: [kernel.0, kernel.1],
             stride,
+            dilation,
             pads,
             pool,
             relu,
-        },
-    )
+        })
 }
 
 impl Stage {
     fn add(&self, net: &mut Net, draw: &mut Draw, from: usize, rows: usize) -> usize {
-        let Self { kernel, stride, pads, pool: (size, step, pad), relu: place } = *self;
-        let window = Window { stride: [stride; 2], pads, ..Window::new(kernel) };
+        let Self { kernel, stride, dilation, pads, pool: (size, step, pad), relu: place } = *self;
+        let window =
+            Window { stride: [stride; 2], dilation: [dilation; 2], pads, ..Window::new(kernel) };
         let mut v = conv(net, draw, from, rows, window);
         if place == 1 {
             v = relu(net, v);
@@ -122,12 +124,12 @@ enum Middle {
     Gate,
     /// (x + x) · x.
     Thrice,
-    /// Both a convolution and a max pool behind it are summed up later.
+    /// Both a max pool and something else read one convolution.
     PoolAndConv,
 }
 
 proptest! {
-    #![proptest_config(cases(40))]
+    #![proptest_config(cases(80))]
 
     #[test]
     fn chains_and_branches(
@@ -155,7 +157,7 @@ proptest! {
         let room = net.shape(v);
         let mut second = second;
         for (axis, kernel) in second.kernel.iter_mut().enumerate() {
-            *kernel = (*kernel).min(room[axis + 1]);
+            *kernel = (*kernel).min((room[axis + 1] - 1) / second.dilation + 1);
         }
         if second.pool.0 > 1 {
             second.pads = second.pads.map(|p| p.max(1));
@@ -180,8 +182,9 @@ proptest! {
             }
             Middle::PoolAndConv => {
                 let c = conv(&mut net, &mut draw, v, 16, same);
+                let other = relu(&mut net, c);
                 let pooled = max_pool(&mut net, c, 3, 1, 1);
-                binary(&mut net, "Sub", pooled, c)
+                binary(&mut net, "Sub", pooled, other)
             }
         };
         v = flatten(&mut net, v);
@@ -224,6 +227,19 @@ fn matrix_products_of_another_branch_in_between() {
         }
     }
     super::compare::report(&wrong);
+}
+
+/// A wide convolution with groups in front of a max pool: its winners cannot be sent back over all channels.
+#[test]
+fn grouped_convolution_in_front_of_a_max_pool() {
+    for batch in [2, 20] {
+        let mut net = Net::new(&[24, 6, 7]);
+        let weight = weights(&mut Draw::new(1), &[10, 12, 3, 3], 108);
+        let op = Op::Conv { window: Window::new([3, 3]), groups: 2 };
+        let c = net.push(op, &[0], vec![weight]);
+        max_pool(&mut net, c, 2, 2, 0);
+        check(&net, batch, 1).unwrap();
+    }
 }
 
 /// A layer that is the input itself, and layers behind nothing but views.
