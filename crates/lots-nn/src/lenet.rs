@@ -20,18 +20,6 @@ pub(crate) const LAST_KEY: &str = "lots.complete";
 /// Operator set of files that we write: every current runtime and loader reads it.
 const OPSET: i64 = 18;
 
-/// `extra` (key, value) with what every file of ours says of itself around it.
-pub(crate) fn metadata(extra: &[(String, String)]) -> Vec<(String, String)> {
-    let own = |k: &str, v: &str| (k.to_owned(), v.to_owned());
-    let mut all = vec![
-        own("Image.BitmapPixelFormat", "Gray8"),
-        own("Image.NominalPixelRange", "NominalRange_0_255"),
-    ];
-    all.extend_from_slice(extra);
-    all.push(own(LAST_KEY, "yes"));
-    all
-}
-
 /// LeNet with fresh weights: raw 28×28 grey images 0–255 in, ten logits out.
 ///
 /// x/256 → `conv1` 20@5×5 → max 2/2 → `conv2` 50@5×5 → max 2/2 → `ip1` 500 → ReLU → `ip2` 10. Weights are uniform
@@ -143,10 +131,13 @@ fn model(initializer: Vec<TensorProto>) -> ModelProto {
             ..GraphProto::default()
         }),
         opset_import: vec![OperatorSetId { domain: String::new(), version: OPSET }],
-        metadata_props: metadata(&[])
-            .into_iter()
-            .map(|(key, value)| StringEntry { key, value })
-            .collect(),
+        metadata_props: [
+            ("Image.BitmapPixelFormat", "Gray8"),
+            ("Image.NominalPixelRange", "NominalRange_0_255"),
+            (LAST_KEY, "yes"),
+        ]
+        .map(|(key, value)| StringEntry { key: key.into(), value: value.into() })
+        .into(),
         ..ModelProto::default()
     }
 }

@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 use crate::exec::{ForwardAll, weight_gradients};
 use crate::graph::{Action, Graph};
 use crate::kernels::{LANES, versioned};
+use crate::lenet::LAST_KEY;
 use crate::network::check_images;
 use crate::onnx;
 use crate::parallel::{inside, map};
@@ -113,9 +114,7 @@ impl Trainer {
     pub fn resume(graph: Graph, recipe: Recipe) -> Result<Self> {
         let refuse = |what: &str| Error::Model {
             network: graph.name().to_owned(),
-            what: format!(
-                "{what}; it is not a checkpoint of training: start again without --resume"
-            ),
+            what: format!("{what}; it is not a checkpoint of training: start training anew"),
         };
         let iteration =
             graph.metadata().find(|(k, _)| *k == ITERATION).map(|(_, v)| v.parse::<u64>());
@@ -241,12 +240,25 @@ impl Trainer {
         }
         let mut all = vec![(ITERATION.to_owned(), self.iteration.to_string())];
         all.extend_from_slice(metadata);
-        self.graph.to_onnx_with(Some(&crate::lenet::metadata(&all)), extra)
+        self.graph.to_onnx_with(Some(&self.metadata(all)), extra)
     }
 
     /// The trained network as an ONNX file, with `metadata` (key, value) added.
     pub fn finished(&self, metadata: &[(String, String)]) -> Vec<u8> {
-        self.graph.to_onnx_with(Some(&crate::lenet::metadata(metadata)), Vec::new())
+        self.graph.to_onnx_with(Some(&self.metadata(metadata.to_vec())), Vec::new())
+    }
+
+    /// What the network's file said of itself, less what an earlier training said, with `added` and the mark of the end.
+    fn metadata(&self, added: Vec<(String, String)>) -> Vec<(String, String)> {
+        let mut all: Vec<(String, String)> = self
+            .graph
+            .metadata()
+            .filter(|(k, _)| !k.starts_with("lots.") && added.iter().all(|(new, _)| new != k))
+            .map(|(k, v)| (k.to_owned(), v.to_owned()))
+            .collect();
+        all.extend(added);
+        all.push((LAST_KEY.to_owned(), "yes".to_owned()));
+        all
     }
 }
 
