@@ -182,6 +182,13 @@ impl Graph {
         self.model.graph.as_ref()?.initializer.iter().find(|t| t.name == name)
     }
 
+    /// Leaves out the constants of the file whose name `which` says.
+    pub(crate) fn drop_constants(&mut self, which: impl Fn(&str) -> bool) {
+        if let Some(graph) = &mut self.model.graph {
+            graph.initializer.retain(|t| !which(&t.name));
+        }
+    }
+
     /// The layer whose node makes the network's output: the logits of a classifier.
     pub fn output(&self) -> LayerId {
         LayerId(self.nodes.iter().position(|n| n.output == self.output).unwrap_or_default())

@@ -76,7 +76,9 @@ impl Trainer {
     ///
     /// # Errors
     /// When the network has no weights, shares them between nodes, or its output is not one row of logits.
-    pub fn new(graph: Graph, recipe: Recipe) -> Result<Self> {
+    pub fn new(mut graph: Graph, recipe: Recipe) -> Result<Self> {
+        // Of the checkpoint that the graph was read from: they would be written beside the new ones.
+        graph.drop_constants(|name| name.starts_with(MOMENTUM));
         let momentum: Vec<Vec<Vec<f32>>> = (0..graph.nodes().len())
             .map(|i| match &graph.nodes()[i].action {
                 Action::Run(op) if trains(&graph, i) => {
@@ -252,9 +254,10 @@ impl Trainer {
 const CHUNK: usize = 1 << 15;
 
 const ITERATION: &str = "lots.training.iteration";
+const MOMENTUM: &str = "lots.momentum.";
 
 fn momentum_name(parameter: &str) -> String {
-    format!("lots.momentum.{parameter}")
+    format!("{MOMENTUM}{parameter}")
 }
 
 /// Whether the parameters of node `i` are trained.

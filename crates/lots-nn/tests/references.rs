@@ -2,6 +2,8 @@
 //!
 //! Oracle: `references/make_operators.py`, which states versions and seeds.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 use lots_nn::{Cotangent, Graph, Network};
 use ndarray::{Array, Array4, ArrayD, Axis};
 use std::path::{Path, PathBuf};

@@ -1,6 +1,50 @@
-//! What can go wrong with images and data sets.
+//! What can go wrong: with images and data sets, and with the work of networks on them.
 
 use std::path::Path;
+
+/// Why a network cannot be trained, evaluated or attacked. Every message is one line.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The images are at fault.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The network is at fault.
+    #[error(transparent)]
+    Network(#[from] lots_nn::Error),
+    /// The network gives no number for an image.
+    #[error("the network's output for image {position} of {data} is not finite; train it again")]
+    Output {
+        /// Where, counted from 0.
+        position: usize,
+        /// The data set.
+        data: String,
+    },
+    /// Training leads nowhere.
+    #[error(
+        "training diverges: the loss of iteration {iteration} is {loss}; check images and labels of {data}"
+    )]
+    Diverged {
+        /// Counted from 0.
+        iteration: u64,
+        /// Infinite, or not a number.
+        loss: f32,
+        /// The data set.
+        data: String,
+    },
+    /// A checkpoint of other settings than those given.
+    #[error("{checkpoint} was made with {setting} {made}, found {setting} {found}")]
+    Resume {
+        /// The checkpoint's file.
+        checkpoint: String,
+        /// Which setting differs.
+        setting: &'static str,
+        /// Its value when the checkpoint was made.
+        made: String,
+        /// Its value now.
+        found: String,
+    },
+}
 
 /// Why an image or a data set cannot be read or written. Every message is one line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -62,6 +62,7 @@ impl ConvShape {
 ///
 /// `w` holds one packed matrix [rows, taps × channels] for each convolution group, `x` is
 /// [groups × channels, input, lanes], `y` is [groups × rows, output, lanes].
+#[allow(clippy::too_many_arguments, reason = "the operands of a convolution")]
 pub(crate) fn conv_valid(
     isa: Isa,
     parallel: bool,

@@ -205,18 +205,18 @@ unsafe fn body<S: Simd, const N: usize>(terms: &Terms<'_>, from: &[f32], to: &mu
     // SAFETY: the caller's promise.
     unsafe {
         let mut acc = [S::splat(0.0); N];
-        for v in 0..N {
-            acc[v] = S::load(to.as_ptr().add(v * PANEL));
+        for (v, sum) in acc.iter_mut().enumerate() {
+            *sum = S::load(to.as_ptr().add(v * PANEL));
         }
         for (&line, &value) in terms.lines.iter().zip(terms.values) {
             let g = S::splat(value);
             let x = from.as_ptr().add(line + terms.first);
-            for v in 0..N {
-                acc[v] = S::fma(g, S::load(x.add(v * PANEL)), acc[v]);
+            for (v, sum) in acc.iter_mut().enumerate() {
+                *sum = S::fma(g, S::load(x.add(v * PANEL)), *sum);
             }
         }
-        for v in 0..N {
-            S::store(to.as_mut_ptr().add(v * PANEL), acc[v]);
+        for (v, sum) in acc.into_iter().enumerate() {
+            S::store(to.as_mut_ptr().add(v * PANEL), sum);
         }
     }
 }

@@ -17,7 +17,8 @@ pub(crate) struct Linear {
     /// As the file stores it: [outputs, inputs] when `transposed` (Gemm, transB = 1), else [inputs, outputs].
     weight: Tensor,
     transposed: bool,
-    scale: f32,
+    /// `None`: one.
+    scale: Option<f32>,
     bias: Option<Tensor>,
     bias_scale: f32,
     /// The bias of each output, scaled.
@@ -57,7 +58,7 @@ impl Linear {
             name,
             weight,
             transposed,
-            scale,
+            scale: (scale.to_bits() != 1f32.to_bits()).then_some(scale),
             bias,
             bias_scale,
             full_bias: None,
@@ -83,8 +84,8 @@ impl Linear {
         } else {
             packed.fill_rows(parallel, self.weight.data());
         }
-        if self.scale != 1.0 {
-            packed.data.iter_mut().for_each(|x| *x *= self.scale);
+        if let Some(scale) = self.scale {
+            packed.data.iter_mut().for_each(|x| *x *= scale);
         }
     }
 
@@ -188,8 +189,8 @@ impl Operator for Linear {
             transpose_lanes(run.isa, g, outs, &mut rows);
             matmul_weight_gradient(run.isa, run.parallel, ins, outs, x, &rows, dw);
         }
-        if self.scale != 1.0 {
-            dw.iter_mut().for_each(|x| *x *= self.scale);
+        if let Some(scale) = self.scale {
+            dw.iter_mut().for_each(|x| *x *= scale);
         }
         if let Some(bias) = &self.bias {
             let mut sums = vec![0.0; outs];

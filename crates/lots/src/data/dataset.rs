@@ -152,6 +152,19 @@ impl Dataset {
         self.labels.as_ref().map(|labels| usize::from(labels[i]))
     }
 
+    /// All labels, checked to be classes of `classes`.
+    ///
+    /// # Errors
+    /// When the set has no labels, or one is not below `classes`.
+    pub fn labels_below(&self, classes: usize) -> Result<&[u8], DataError> {
+        let Some(labels) = self.labels() else {
+            let problem = "has no labels, wanted one an image; add a file of labels";
+            return Err(DataError::content(&self.name, problem));
+        };
+        check_labels(&self.name, labels, classes.min(256))?;
+        Ok(labels)
+    }
+
     /// The images at `range`, named `name:start..end` (`name:start` where it is one image).
     ///
     /// # Errors
@@ -258,6 +271,21 @@ mod tests {
         assert_eq!(format!("{set:?}"), "Dataset \"six\" 6×1×2×1 with labels");
         let bare = Dataset::new("bare", [1, 2, 3], vec![9; 12], None, 10).unwrap();
         assert_eq!((bare.len(), bare.label(1), bare.image(1).channels()), (2, None, 3));
+    }
+
+    #[test]
+    fn labels_are_there_and_within_the_classes() {
+        let bare = Dataset::new("bare", [1, 2, 3], vec![9; 12], None, 10).unwrap();
+        assert_eq!(six().labels_below(6).unwrap(), [5, 4, 3, 2, 1, 0]);
+        assert_eq!(six().labels_below(2622).unwrap().len(), 6);
+        let message = |found: Result<&[u8], DataError>| found.unwrap_err().to_string();
+        assert_eq!(
+            [message(six().labels_below(3)), message(bare.labels_below(10))],
+            [
+                "label 5 at position 0 of six; labels must be 0–2",
+                "bare has no labels, wanted one an image; add a file of labels",
+            ]
+        );
     }
 
     #[test]

@@ -7,4 +7,6 @@ mod mnist;
 mod reference;
 
 pub use dataset::{DEFAULT_CLASSES, Dataset};
-pub use reference::{NamedImage, Split, open_dataset, open_dataset_with_classes, open_image};
+pub use reference::{
+    NamedImage, Split, open_dataset, open_dataset_with_classes, open_image, open_test_split,
+};

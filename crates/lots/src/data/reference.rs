@@ -66,6 +66,17 @@ pub fn open_dataset_with_classes(
     reference.open(prefer, classes)
 }
 
+/// The labelled test images of the set that `spec` names a part of, with labels 0 … `classes` − 1: `mnist:test` for
+/// `mnist:train:0..640`. `None` where `spec` names test images itself, or no such test images can be opened.
+pub fn open_test_split(spec: &str, classes: usize) -> Option<Dataset> {
+    let Reference { base, split, .. } = Reference::parse(spec)?;
+    if split == Some(Split::Test) {
+        return None;
+    }
+    let test = Reference { base, split: Some(Split::Test), range: None };
+    test.open(Split::Test, classes).ok().filter(|set| set.labels().is_some())
+}
+
 /// One image with what is known of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NamedImage {
@@ -366,6 +377,26 @@ mod tests {
             })
             .collect();
         assert!(failures.is_empty(), "{}", failures.join("\n"));
+    }
+
+    #[test]
+    fn the_test_images_of_a_training_set() {
+        let temp = tempfile::tempdir().unwrap();
+        let train = ["train-images-idx3-ubyte", "train-labels-idx1-ubyte"];
+        let test = ["t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"];
+        let both = folder(temp.path(), "both", &[train, test].concat());
+        let bare = folder(temp.path(), "bare", &[&train[..], &test[..1]].concat());
+        let train = folder(temp.path(), "train", &train);
+        let found = |spec: &str, classes| {
+            open_test_split(spec, classes).map(|set| set.name().replace(&both, "both"))
+        };
+        let name = Some("both:test".to_owned());
+        assert_eq!(found(&both, 10), name);
+        assert_eq!(found(&format!("{both}:train:0..2"), 10), name);
+        for spec in [&format!("{both}:test"), &bare, &train, "nowhere"] {
+            assert_eq!(found(spec, 10), None, "{spec}");
+        }
+        assert_eq!(found(&both, 2), None, "labels beyond the classes");
     }
 
     #[test]

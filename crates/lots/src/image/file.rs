@@ -1,14 +1,15 @@
 //! PNG files.
 
-use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read, Write};
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
 
 use png::{BitDepth, ColorType, Encoder};
 
 use super::Image;
 use super::decode::MAX_FILE;
 use crate::error::{DataError, shown};
+use crate::file::write_file;
 
 impl Image {
     /// Reads the PNG file at `path`, as [`from_png`](Self::from_png) does.
@@ -35,9 +36,8 @@ impl Image {
     /// # Errors
     /// When the folder does not exist or cannot be written to, `path` is a folder, or the disk is full.
     pub fn write_png(&self, path: &Path) -> Result<(), DataError> {
-        self.to_png()
-            .and_then(|bytes| write_whole(path, &bytes))
-            .map_err(|e| DataError::write(shown(path), e))
+        let bytes = self.to_png().map_err(|e| DataError::write(shown(path), e))?;
+        write_file(path, &bytes)
     }
 
     fn to_png(&self) -> io::Result<Vec<u8>> {
@@ -56,35 +56,11 @@ impl Image {
     }
 }
 
-/// Writes a new file beside `path` and renames it to `path`; a failure leaves neither.
-fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    if path.file_name().is_none() {
-        return Err(io::Error::new(ErrorKind::IsADirectory, "is a folder, wanted a file name"));
-    }
-    let (mut file, temporary) = new_file_beside(path)?;
-    let written = file.write_all(bytes).and_then(|()| file.sync_all());
-    drop(file);
-    written.and_then(|()| fs::rename(&temporary, path)).inspect_err(|_| {
-        // The first error is the one to tell.
-        let _ = fs::remove_file(&temporary);
-    })
-}
-
-/// A file that did not exist before: other threads and processes may be writing to the same folder.
-fn new_file_beside(path: &Path) -> io::Result<(File, PathBuf)> {
-    let mut number = 0_u32;
-    loop {
-        // Its own short name: one made of `path`'s could be too long.
-        let temporary = path.with_file_name(format!(".lots-{number}.tmp"));
-        match File::create_new(&temporary) {
-            Err(e) if e.kind() == ErrorKind::AlreadyExists && number < 10_000 => number += 1,
-            file => return Ok((file?, temporary)),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::path::PathBuf;
+
     use super::*;
     use crate::image::decode::tests::grey_png;
 

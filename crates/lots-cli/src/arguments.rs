@@ -1,0 +1,134 @@
+//! The one vocabulary of all commands: an option of a name means the same everywhere.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, value_parser};
+use lots::{DataError, Dataset};
+use lots_nn::{Graph, LayerId};
+
+/// More are a slip of the keyboard.
+const MAX_THREADS: i64 = 1024;
+
+/// `--layer`
+#[derive(Args)]
+pub(crate) struct Layers {
+    /// Name, index (from 1 at the input), glob such as 'conv*', or all; repeat for more
+    #[arg(id = "layer", long, value_name = "LAYER")]
+    patterns: Vec<String>,
+}
+
+impl Layers {
+    /// The layers asked for, each once, from input to output; `None` where none was.
+    pub(crate) fn of(&self, network: &Graph) -> Result<Option<Vec<LayerId>>> {
+        let mut found = Vec::new();
+        for pattern in &self.patterns {
+            found.extend(network.find_layers(pattern)?);
+        }
+        found.sort_unstable();
+        found.dedup();
+        Ok((!self.patterns.is_empty()).then_some(found))
+    }
+}
+
+/// `--out`, `--force`
+#[derive(Args)]
+pub(crate) struct Out {
+    /// File to write
+    #[arg(id = "out", long, value_name = "FILE")]
+    pub(crate) path: PathBuf,
+    /// Replace files that exist
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+impl Out {
+    /// Refuses to replace what exists, unless forced.
+    pub(crate) fn check(&self) -> Result<()> {
+        let path = self.path.display();
+        if self.path.is_dir() {
+            bail!("cannot write {path}: it is a folder, wanted a file name");
+        }
+        if self.path.exists() && !self.force {
+            bail!("{path} exists; give another --out, or --force to replace it");
+        }
+        Ok(())
+    }
+}
+
+/// `--data`, by default what networks learn from.
+#[derive(Args)]
+pub(crate) struct TrainData {
+    /// Images with labels: mnist:train, a folder of IDX files, or a part such as mnist:train:0..640
+    #[arg(id = "data", long, value_name = "DATA", default_value = "mnist:train")]
+    pub(crate) reference: String,
+}
+
+/// `--data`, by default what networks are tested on.
+#[derive(Args)]
+pub(crate) struct TestData {
+    /// Images with labels: mnist:test, a folder of IDX files, or a part such as mnist:test:0..100
+    #[arg(id = "data", long, value_name = "DATA", default_value = "mnist:test")]
+    pub(crate) reference: String,
+}
+
+/// `--limit`
+#[derive(Args)]
+pub(crate) struct Limit {
+    /// Use at most N images, evenly spread over the data
+    #[arg(id = "limit", long, value_name = "N")]
+    count: Option<NonZeroUsize>,
+}
+
+impl Limit {
+    pub(crate) fn of(&self, data: Dataset) -> Result<Dataset, DataError> {
+        match self.count {
+            Some(count) => data.limit(count.get()),
+            None => Ok(data),
+        }
+    }
+}
+
+/// `--seed`
+#[derive(Args)]
+pub(crate) struct Seed {
+    /// Decides all random choices; the same seed gives the same bytes
+    #[arg(id = "seed", long, value_name = "N", default_value_t = 0)]
+    pub(crate) value: u64,
+}
+
+/// `--threads`
+#[derive(Args)]
+pub(crate) struct Threads {
+    /// Threads to compute with, 0 for all cores; no result depends on it
+    #[arg(id = "threads", long, value_name = "N", default_value_t = 0)]
+    #[arg(value_parser = value_parser!(u16).range(..=MAX_THREADS))]
+    count: u16,
+}
+
+impl Threads {
+    /// Makes it so, for the whole process.
+    pub(crate) fn start(&self) -> Result<()> {
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(self.count.into())
+            .build_global()
+            .with_context(|| format!("cannot start {} threads; give fewer", self.count))
+    }
+}
+
+/// `--resume`
+#[derive(Args)]
+pub(crate) struct Resume {
+    /// Continue where an interrupted run stopped, to the same result
+    #[arg(id = "resume", long)]
+    pub(crate) on: bool,
+}
+
+/// `--json`
+#[derive(Args)]
+pub(crate) struct Json {
+    /// Print JSON instead of text
+    #[arg(id = "json", long)]
+    pub(crate) on: bool,
+}

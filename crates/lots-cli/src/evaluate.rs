@@ -1,0 +1,118 @@
+//! `lots evaluate`
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+use lots::data::open_dataset_with_classes;
+use lots::{Evaluation, Split, classes, evaluate, write_file};
+use lots_nn::Graph;
+use serde::Serialize;
+
+use crate::Outcome;
+use crate::arguments::{Json, Limit, TestData, Threads};
+use crate::output::{print, print_json, table};
+use crate::progress::images;
+
+/// Columns of a terminal.
+const COLUMNS: usize = 80;
+
+#[derive(Args)]
+#[command(after_help = "Example:\n  lots evaluate lenet.onnx --data mnist:test --json")]
+pub(crate) struct Arguments {
+    /// ONNX file
+    model: PathBuf,
+    #[command(flatten)]
+    data: TestData,
+    #[command(flatten)]
+    limit: Limit,
+    /// Also write the logits: little-endian f32, images × classes; replaces FILE
+    #[arg(long, value_name = "FILE")]
+    logits: Option<PathBuf>,
+    #[command(flatten)]
+    threads: Threads,
+    #[command(flatten)]
+    json: Json,
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    model: &'a str,
+    data: &'a str,
+    images: usize,
+    errors: u64,
+    /// 0–1.
+    error_rate: f64,
+    /// By label and class.
+    confusion: &'a [Vec<u64>],
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
+    arguments.threads.start()?;
+    let network = Graph::open(&arguments.model)?;
+    let reference = &arguments.data.reference;
+    let data = open_dataset_with_classes(reference, Split::Test, label_classes(&network))?;
+    let data = arguments.limit.of(data)?;
+
+    let bar = images(data.len());
+    let mut logits = Vec::new();
+    let evaluation = evaluate(&network, &data, |rows| {
+        if arguments.logits.is_some() {
+            logits.extend(rows.iter().flat_map(|x| x.to_le_bytes()));
+        }
+        bar.inc(rows.nrows() as u64);
+    });
+    bar.finish_and_clear();
+    let Evaluation { images, errors, error_rate, confusion } = evaluation?;
+    if let Some(path) = &arguments.logits {
+        write_file(path, &logits)?;
+    }
+    let report = Report {
+        model: network.name(),
+        data: data.name(),
+        images,
+        errors,
+        error_rate,
+        confusion: &confusion,
+    };
+    if arguments.json.on {
+        print_json(&report)?;
+    } else {
+        print(&text(&report))?;
+    }
+    Ok(Outcome::Done)
+}
+
+/// Classes of the network that labels, single bytes, can name.
+pub(crate) fn label_classes(network: &Graph) -> usize {
+    classes(network).clamp(1, 256)
+}
+
+/// An error rate as the paper writes it.
+pub(crate) fn percent(rate: f64) -> String {
+    format!("{:.2} %", 100.0 * rate)
+}
+
+fn text(report: &Report<'_>) -> String {
+    let Report { model, data, images, errors, .. } = report;
+    let rate = percent(report.error_rate);
+    let matrix = matrix(report.confusion);
+    format!("{model} on {data}\nerror rate {rate} ({errors} of {images} images)\n\n{matrix}")
+}
+
+/// Labels down, classes across.
+fn matrix(confusion: &[Vec<u64>]) -> String {
+    let classes = confusion.len();
+    let mut rows = vec![vec!["label".to_owned()]];
+    rows[0].extend((0..classes).map(|class| class.to_string()));
+    for (label, counts) in confusion.iter().enumerate() {
+        let mut row = vec![label.to_string()];
+        row.extend(counts.iter().map(|&n| if n == 0 { ".".to_owned() } else { n.to_string() }));
+        rows.push(row);
+    }
+    let text = table(&rows, &vec![true; classes + 1]);
+    if text.lines().any(|line| line.chars().count() > COLUMNS) {
+        return format!("confusion of {classes} classes: too wide to print; see --json\n");
+    }
+    format!("images by label (row) and class given (column)\n{text}")
+}

@@ -1,0 +1,42 @@
+//! Writing files so that nobody ever sees half of one.
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use crate::error::{DataError, shown};
+
+/// Writes `bytes` to `path`. What lies there is replaced at once, when all is written.
+///
+/// # Errors
+/// When the folder does not exist or cannot be written to, `path` is a folder, or the disk is full.
+pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), DataError> {
+    write_whole(path, bytes).map_err(|e| DataError::write(shown(path), e))
+}
+
+/// Writes a new file beside `path` and renames it to `path`; a failure leaves neither.
+fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    if path.file_name().is_none() {
+        return Err(io::Error::new(ErrorKind::IsADirectory, "is a folder, wanted a file name"));
+    }
+    let (mut file, temporary) = new_file_beside(path)?;
+    let written = file.write_all(bytes).and_then(|()| file.sync_all());
+    drop(file);
+    written.and_then(|()| fs::rename(&temporary, path)).inspect_err(|_| {
+        // The first error is the one to tell.
+        let _ = fs::remove_file(&temporary);
+    })
+}
+
+/// A file that did not exist before: other threads and processes may be writing to the same folder.
+fn new_file_beside(path: &Path) -> io::Result<(File, PathBuf)> {
+    let mut number = 0_u32;
+    loop {
+        // Its own short name: one made of `path`'s could be too long.
+        let temporary = path.with_file_name(format!(".lots-{number}.tmp"));
+        match File::create_new(&temporary) {
+            Err(e) if e.kind() == ErrorKind::AlreadyExists && number < 10_000 => number += 1,
+            file => return Ok((file?, temporary)),
+        }
+    }
+}
