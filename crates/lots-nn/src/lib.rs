@@ -26,6 +26,8 @@ mod ops;
 mod parallel;
 mod scratch;
 mod tensor;
+#[cfg(test)]
+mod tests;
 mod train;
 
 pub use error::{Error, Result};

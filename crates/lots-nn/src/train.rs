@@ -254,6 +254,7 @@ impl Trainer {
 const CHUNK: usize = 1 << 15;
 
 const ITERATION: &str = "lots.training.iteration";
+/// What the names of constants with momentum begin with.
 const MOMENTUM: &str = "lots.momentum.";
 
 fn momentum_name(parameter: &str) -> String {

@@ -19,6 +19,30 @@ use std::collections::HashMap;
 /// Largest number of elements of one activation of one image: more is a damaged file, not a network.
 const MAX_ELEMENTS: usize = 1 << 31;
 
+/// Largest number of entries of a table that an operator keeps of its output (taps of windows, places of a broadcast
+/// side): half a gibibyte.
+const MAX_TABLE: usize = 1 << 27;
+
+/// Refuses a table of more than [`MAX_TABLE`] entries before it is made.
+fn check_table(what: &str, sizes: &[usize]) -> Result<(), String> {
+    let entries = sizes.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
+    if entries.is_some_and(|n| n <= MAX_TABLE) {
+        return Ok(());
+    }
+    Err(format!(
+        "{what} {} are too large for Lots, which takes {MAX_TABLE} in all",
+        show_shape(sizes)
+    ))
+}
+
+/// The number of elements of an activation of `shape`, unless no network has such a one.
+fn possible(shape: &[usize]) -> Result<usize, String> {
+    let elements = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
+    elements
+        .filter(|&n| n <= MAX_ELEMENTS && n > 0)
+        .ok_or_else(|| format!("its output would have the impossible shape {}", show_shape(shape)))
+}
+
 /// Decodes and checks a network; `name` stands for it in messages.
 pub(crate) fn read(bytes: &[u8], name: &str) -> Result<Graph> {
     let fail = |what: String| Error::Model { network: name.to_owned(), what };
@@ -52,7 +76,8 @@ pub(crate) fn read(bytes: &[u8], name: &str) -> Result<Graph> {
             names(&graph.output)
         )));
     };
-    let Some(&output) = reader.by_name.get(&output.name) else {
+    // Value 0 is the input.
+    let Some(&output) = reader.by_name.get(&output.name).filter(|&&v| v != 0) else {
         return Err(fail(format!(
             "no node makes the output \"{}\"; the file is damaged",
             output.name
@@ -130,6 +155,8 @@ fn names(values: &[ValueInfo]) -> String {
 
 struct Reader {
     constants: HashMap<String, Constant>,
+    /// The constant behind each name that Identity gave it.
+    aliases: HashMap<String, String>,
     by_name: HashMap<String, usize>,
     input: InputSpec,
     /// The batch of the file is fixed at one image.
@@ -150,7 +177,12 @@ impl Reader {
         let fail = |what: String| Error::Model { network: name.to_owned(), what };
         let mut constants = HashMap::new();
         for t in &graph.initializer {
-            constants.insert(t.name.clone(), constant(t).map_err(fail)?);
+            if constants.insert(t.name.clone(), constant(t).map_err(fail)?).is_some() {
+                return Err(fail(format!(
+                    "constant \"{}\" is there twice; the file is damaged",
+                    t.name
+                )));
+            }
         }
         let inputs: Vec<&ValueInfo> =
             graph.input.iter().filter(|v| !constants.contains_key(&v.name)).collect();
@@ -206,6 +238,7 @@ impl Reader {
         let value = Value { name: input.name.clone(), shape: sizes.clone(), root: 0 };
         Ok(Self {
             constants,
+            aliases: HashMap::new(),
             by_name: HashMap::from([(input.name.clone(), 0)]),
             input: InputSpec { name: input.name.clone(), channels, height, width },
             single: dims[0].value == Some(1),
@@ -213,6 +246,11 @@ impl Reader {
             values: vec![value],
             weight_layers: 0,
         })
+    }
+
+    /// The name under which the file holds constant `name`.
+    fn original(&self, name: &str) -> String {
+        self.aliases.get(name).map_or(name, String::as_str).to_owned()
     }
 
     fn side(&self, name: &str) -> Result<Side<'_>, String> {
@@ -266,9 +304,15 @@ impl Reader {
         }
         // A copy of a constant is a constant.
         if node.op_type == "Identity"
-            && let Some(c) = node.input.first().and_then(|i| self.constants.get(i))
+            && let Some(from) = node.input.first()
+            && let Some(c) = self.constants.get(from).cloned()
         {
-            self.constants.insert(node.output[0].clone(), c.clone());
+            let name = node.output[0].clone();
+            if self.by_name.contains_key(&name) || self.constants.insert(name.clone(), c).is_some()
+            {
+                return Err(format!("its output \"{name}\" is made twice; the file is damaged"));
+            }
+            self.aliases.insert(name, self.original(from));
             return Ok(());
         }
         let attributes = Attributes::new(node);
@@ -307,16 +351,7 @@ impl Reader {
         shape: Vec<usize>,
         action: Action,
     ) -> Result<(), String> {
-        if shape
-            .iter()
-            .try_fold(1usize, |n, &d| n.checked_mul(d))
-            .is_none_or(|n| n > MAX_ELEMENTS || n == 0)
-        {
-            return Err(format!(
-                "its output would have the impossible shape {}",
-                show_shape(&shape)
-            ));
-        }
+        possible(&shape)?;
         let id = self.values.len();
         let root = if matches!(action, Action::View) { self.values[inputs[0]].root } else { id };
         let name = node.output[0].clone();
@@ -330,7 +365,8 @@ impl Reader {
         });
         let parameters = match &action {
             Action::Run(op) if !op.parameters().is_empty() => {
-                node.input.iter().filter(|n| self.constants.contains_key(*n)).cloned().collect()
+                let constants = node.input.iter().filter(|n| self.constants.contains_key(*n));
+                constants.map(|n| self.original(n)).collect()
             }
             _ => Vec::new(),
         };
@@ -381,6 +417,13 @@ impl Reader {
         }
         let window = a.window([kh, kw], [height, width], false)?;
         let output = vec![rows, window.output[0], window.output[1]];
+        let padded = [0, 1].map(|a| window.pad[a] + window.input[a] + window.pad_end[a]);
+        if possible(&[channels, padded[0], padded[1]]).is_err() {
+            return Err(format!(
+                "its padded input {} is too large",
+                show_shape(&[channels, padded[0], padded[1]])
+            ));
+        }
         Ok((
             vec![v],
             output,
@@ -397,6 +440,7 @@ impl Reader {
             ));
         };
         if node.op_type == "GlobalAveragePool" {
+            check_table("windows [taps]", &[height, width])?;
             return Ok((
                 vec![v],
                 vec![planes, 1, 1],
@@ -412,6 +456,10 @@ impl Reader {
         let ceil = a.int("ceil_mode", 0)? != 0;
         let window = a.window(kernel, [height, width], ceil)?;
         let output = vec![planes, window.output[0], window.output[1]];
+        check_table(
+            "windows [rows, columns, taps]",
+            &[window.output[0], window.output[1], kernel[0], kernel[1]],
+        )?;
         if node.op_type == "AveragePool" {
             let count = a.int("count_include_pad", 0)? != 0;
             return Ok((vec![v], output, Action::run(AveragePool::new(planes, window, count))));
@@ -493,6 +541,9 @@ impl Reader {
             _ => Kind::Div,
         };
         let sides = [self.side(a)?, self.side(b)?];
+        if !sides.iter().any(|s| matches!(s, Side::Value(..))) {
+            return Err("both sides are constants; fold them when exporting".into());
+        }
         let rank = |s: &Side<'_>| match s {
             Side::Value(_, shape) => shape.len(),
             Side::Constant(_) => 0,
@@ -533,9 +584,6 @@ impl Reader {
                 }
             }
         }
-        if inputs.is_empty() {
-            return Err("both sides are constants; fold them when exporting".into());
-        }
         let Some(output) = broadcast(&shapes[0], &shapes[1]) else {
             let [a, b] = shapes.map(|s| show_shape(&s));
             return Err(format!("its inputs {a} and {b} (of one image) do not broadcast"));
@@ -543,6 +591,10 @@ impl Reader {
         let shapes = [shapes[0].as_slice(), shapes[1].as_slice()];
         if kind == Kind::Div && constants[1].as_ref().is_some_and(|c| c.data().contains(&0.0)) {
             return Err("it divides by a constant zero".into());
+        }
+        let elements = possible(&output)?;
+        if shapes.iter().any(|s| s.iter().product::<usize>() != elements) {
+            check_table("broadcast elements", &output)?;
         }
         let op = Binary::new(kind, shapes, &output, constants);
         Ok((inputs, output, Action::run(op)))

@@ -1,0 +1,306 @@
+//! Results that must be the same bytes: whatever else is in the batch, whatever the number of threads, whatever the
+//! instruction set (of those with fused multiply-adds).
+
+use super::check::engine_weight_gradients;
+use super::compare::{PORTABLE, report, same_bits};
+use super::model::{Draw, to_model};
+use super::naive::{Net, Op, Parameter, Window};
+use super::networks::{binary, conv, flatten, gemm, max_pool, relu, scale};
+use super::operators::weights;
+use crate::graph::Graph;
+use crate::kernels::Isa;
+use crate::network::{Cotangent, LayerId, Network};
+use ndarray::{Array4, Axis};
+
+/// Batches in which an image is asked for again, and its places in them.
+const BATCHES: [usize; 6] = [2, 7, 16, 17, 64, 130];
+
+/// A network like LeNet whose second convolution takes winners and whose first does not.
+fn chain(draw: &mut Draw) -> Net {
+    let mut net = Net::new(&[1, 14, 14]);
+    let v = scale(&mut net, 0, 0.5);
+    let v = conv(&mut net, draw, v, 9, Window::new([3, 3]));
+    let v = max_pool(&mut net, v, 2, 2, 0);
+    let v = conv(&mut net, draw, v, 18, Window { pads: [1; 4], ..Window::new([4, 4]) });
+    let v = max_pool(&mut net, v, 2, 2, 0);
+    let v = flatten(&mut net, v);
+    let v = gemm(&mut net, draw, v, 70);
+    let v = relu(&mut net, v);
+    gemm(&mut net, draw, v, 10);
+    net
+}
+
+/// Groups, dilation, branches, means, quotients.
+fn branches(draw: &mut Draw) -> Net {
+    let mut net = Net::new(&[3, 12, 11]);
+    let window =
+        Window { stride: [1, 2], dilation: [2, 1], pads: [1, 2, 1, 0], ..Window::new([3, 3]) };
+    let weight = weights(draw, &[12, 1, 3, 3], 9);
+    let v = net.push(Op::Conv { window, groups: 3 }, &[0], vec![weight]);
+    let r = relu(&mut net, v);
+    let same = Window { auto_pad: "SAME_LOWER", ..Window::new([2, 3]) };
+    let c = conv(&mut net, draw, r, 12, same);
+    let sum = binary(&mut net, "Add", v, c);
+    let p = max_pool(&mut net, sum, 3, 1, 1);
+    let window = Window { stride: [2, 2], ..Window::new([3, 2]) };
+    let op = Op::AveragePool { window, ceil: true, count_padding: true };
+    let a = net.push(op, &[p], vec![]);
+    let mean = net.push(Op::GlobalAveragePool, &[a], vec![]);
+    let square = binary(&mut net, "Mul", mean, mean);
+    let one = Parameter { shape: vec![12, 1, 1], data: draw.floats(12, 1.0, 2.0) };
+    let d = net.push(Op::Binary { kind: "Add", constant: Some(1) }, &[square], vec![one]);
+    let q = binary(&mut net, "Div", a, d);
+    let n = net.shape(q);
+    let rows = net.push(Op::Reshape { shape: vec![0, n[0] as i64, -1] }, &[q], vec![]);
+    let weight = weights(draw, &[n[1] * n[2], 5], n[1] * n[2]);
+    let m = net.push(Op::MatMul, &[rows], vec![weight]);
+    let s = net.push(Op::Softmax { axis: 1 }, &[m], vec![]);
+    let f = flatten(&mut net, s);
+    gemm(&mut net, draw, f, 6);
+    net
+}
+
+/// The networks, with as many images as the largest batch.
+fn networks() -> Vec<(&'static str, Graph, Array4<f32>)> {
+    let mut draw = Draw::new(11);
+    let mut all = Vec::new();
+    for (name, make) in [("chain", chain as fn(&mut Draw) -> Net), ("branches", branches)] {
+        let net = make(&mut draw);
+        let graph = Graph::from_onnx(&to_model(&net, &mut draw).bytes(), name).unwrap();
+        all.push((name, graph));
+    }
+    all.push(("lenet", crate::lenet(3)));
+    let with_images = all.into_iter().map(|(name, graph)| {
+        let s = graph.input().clone();
+        let shape = (130, s.channels, s.height, s.width);
+        let top = if name == "lenet" { 255.0 } else { 2.0 };
+        let numbers = draw.floats(shape.0 * shape.1 * shape.2 * shape.3, 0.0, top);
+        (name, graph, Array4::from_shape_vec(shape, numbers).unwrap())
+    });
+    with_images.collect()
+}
+
+fn layers(graph: &Graph) -> Vec<LayerId> {
+    graph.layers().iter().map(|l| l.id).collect()
+}
+
+/// A cotangent with its own numbers.
+struct Row {
+    image: usize,
+    layer: LayerId,
+    values: Vec<f32>,
+}
+
+fn row(graph: &Graph, image: usize, layer: LayerId, seed: usize) -> Row {
+    let n = graph.layers()[layer.0].shape.iter().product();
+    Row { image, layer, values: Draw::new(seed as u64).floats(n, -1.0, 1.0) }
+}
+
+/// Rows sent back together; one array of numbers each.
+fn send(graph: &Graph, images: &Array4<f32>, rows: &[Row]) -> Vec<Vec<f32>> {
+    let trace = graph.trace(images.view(), &layers(graph)).unwrap();
+    let rows: Vec<Cotangent<'_>> = rows
+        .iter()
+        .map(|r| Cotangent { image: r.image, layer: r.layer, values: &r.values })
+        .collect();
+    let back = trace.back_project(&rows).unwrap();
+    back.axis_iter(Axis(0)).map(|row| row.iter().copied().collect()).collect()
+}
+
+fn first_images(images: &Array4<f32>, n: usize) -> Array4<f32> {
+    images.slice_axis(Axis(0), (..n).into()).to_owned()
+}
+
+#[test]
+fn an_image_alone_is_the_image_in_a_batch() {
+    let mut wrong = Vec::new();
+    for (name, graph, images) in networks() {
+        let all = layers(&graph);
+        for batch in BATCHES {
+            let many = first_images(&images, batch);
+            for image in [0, batch / 2, batch - 1] {
+                let one = images.slice_axis(Axis(0), (image..=image).into()).to_owned();
+                let what = |layer: LayerId| {
+                    format!("{name}: image {image} of {batch} at {}", graph.layers()[layer.0].name)
+                };
+                for &layer in &all {
+                    let alone = graph.represent(one.view(), layer).unwrap();
+                    let among = graph.represent(many.view(), layer).unwrap();
+                    let among = among.row(image).to_vec();
+                    wrong.extend(same_bits(&what(layer), &among, &alone.row(0).to_vec()).err());
+                }
+                // Every image sends a row back; this one's is compared.
+                let layer = all[all.len() - 1 - image % 3];
+                let rows: Vec<Row> = (0..batch).map(|i| row(&graph, i, layer, i)).collect();
+                let among = send(&graph, &many, &rows);
+                let alone = send(&graph, &one, &[row(&graph, 0, layer, image)]);
+                let what = format!("{}, sent back", what(layer));
+                wrong.extend(same_bits(&what, &among[image], &alone[0]).err());
+            }
+        }
+    }
+    report(&wrong);
+}
+
+/// Rows of several layers and images in any order, each compared with itself sent alone.
+#[test]
+fn a_row_alone_is_the_row_among_others() {
+    let mut wrong = Vec::new();
+    for (name, graph, images) in networks() {
+        let all = layers(&graph);
+        for (batch, count) in [(1, 9), (3, 4), (20, 33), (70, 150)] {
+            let many = first_images(&images, batch);
+            let mut draw = Draw::new(count as u64);
+            let rows: Vec<Row> = (0..count)
+                .map(|r| row(&graph, draw.below(batch), all[draw.below(all.len())], r))
+                .collect();
+            let together = send(&graph, &many, &rows);
+            for (at, got) in together.iter().enumerate().step_by(1 + count / 30) {
+                let alone = send(&graph, &many, &rows[at..=at]);
+                let what = format!("{name}: row {at} of {count} over {batch} images");
+                wrong.extend(same_bits(&what, got, &alone[0]).err());
+            }
+        }
+    }
+    report(&wrong);
+}
+
+#[cfg(feature = "parallel")]
+#[test]
+fn the_number_of_threads_changes_nothing() {
+    let mut wrong = Vec::new();
+    let pools = [1, 2, 5].map(|n| rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap());
+    for (name, graph, images) in networks() {
+        let all = layers(&graph);
+        for batch in [1, 3, 20, 130] {
+            let many = first_images(&images, batch);
+            let rows: Vec<Row> = (0..2 * batch)
+                .map(|r| row(&graph, r * 7 % batch, all[r * 5 % all.len()], r))
+                .collect();
+            let ask = || {
+                let mut numbers = Vec::new();
+                for &layer in &all {
+                    let r = graph.represent(many.view(), layer).unwrap();
+                    numbers.extend(r.into_raw_vec_and_offset().0);
+                }
+                numbers.extend(send(&graph, &many, &rows).concat());
+                let outputs = graph.layers()[graph.output().0].shape.iter().product();
+                let cotangents: Vec<Vec<f32>> =
+                    (0..batch).map(|i| Draw::new(i as u64).floats(outputs, -1.0, 1.0)).collect();
+                numbers
+                    .extend(engine_weight_gradients(&graph, &many, &cotangents).concat().concat());
+                numbers
+            };
+            let wanted = pools[0].install(ask);
+            for pool in &pools[1..] {
+                let threads = pool.current_num_threads();
+                let what = format!("{name}: {batch} images on {threads} threads");
+                wrong.extend(same_bits(&what, &pool.install(ask), &wanted).err());
+            }
+        }
+    }
+    report(&wrong);
+}
+
+/// Every instruction set with fused multiply-adds gives the same bytes, the portable loops nearly the same numbers.
+#[test]
+fn instruction_sets_agree() {
+    let mut wrong = Vec::new();
+    for (name, graph, images) in networks() {
+        let all = layers(&graph);
+        // Images of these networks come near no kink that rounding decides (else the tolerance says so).
+        let many = first_images(&images, 20);
+        let rows: Vec<Row> =
+            (0..40).map(|r| row(&graph, r % 20, all[r * 3 % all.len()], r)).collect();
+        let mut graph = graph;
+        let mut first: Option<Vec<Vec<f32>>> = None;
+        for isa in Isa::available() {
+            graph = graph.with_isa(isa);
+            let mut numbers = send(&graph, &many, &rows);
+            for &layer in &all {
+                let r = graph.represent(many.view(), layer).unwrap();
+                numbers.push(r.into_raw_vec_and_offset().0);
+            }
+            let Some(first) = &first else {
+                first = Some(numbers);
+                continue;
+            };
+            for (at, (got, wanted)) in numbers.iter().zip(first).enumerate() {
+                let what = format!("{name}: {isa:?}, array {at}");
+                if isa == Isa::Portable {
+                    let wanted: Vec<f64> = wanted.iter().map(|&x| f64::from(x)).collect();
+                    wrong.extend(PORTABLE.check(&what, got, &wanted).err());
+                } else {
+                    wrong.extend(same_bits(&what, got, wanted).err());
+                }
+            }
+        }
+    }
+    report(&wrong);
+}
+
+/// No images and no rows are no error.
+#[test]
+fn nothing_gives_nothing() {
+    let graph = crate::lenet(0);
+    let none = Array4::zeros((0, 1, 28, 28));
+    let layer = graph.output();
+    assert_eq!(graph.represent(none.view(), layer).unwrap().shape(), [0, 10]);
+    let trace = graph.trace(none.view(), &[layer]).unwrap();
+    assert_eq!(trace.representation(layer).unwrap().shape(), [0, 10]);
+    assert_eq!(trace.back_project(&[]).unwrap().shape(), [0, 1, 28, 28]);
+}
+
+/// Images that do not lie in row-major order are read alike.
+#[test]
+fn the_order_in_memory_changes_nothing() {
+    let (_, graph, images) = networks().swap_remove(1);
+    let mut turned = images.clone();
+    turned.swap_axes(1, 3);
+    let turned = turned.as_standard_layout().to_owned();
+    let mut view = turned.view();
+    view.swap_axes(1, 3);
+    let layer = graph.output();
+    let a = graph.represent(view, layer).unwrap().into_raw_vec_and_offset().0;
+    let b = graph.represent(images.view(), layer).unwrap().into_raw_vec_and_offset().0;
+    same_bits("turned", &a, &b).unwrap();
+}
+
+/// Requests that make no sense are errors that say what was wanted.
+#[test]
+fn wrong_requests_are_errors() {
+    let graph = crate::lenet(0);
+    let images = Array4::zeros((2, 1, 28, 28));
+    let [ip1, ip2] = ["ip1", "ip2"].map(|n| graph.find_layers(n).unwrap()[0]);
+    let trace = graph.trace(images.view(), &[ip2]).unwrap();
+    let values = vec![0.0; 10];
+    let send = |image, layer, values: &[f32]| {
+        let e = trace.back_project(&[Cotangent { image, layer, values }]).unwrap_err();
+        e.to_string()
+    };
+    let small = Array4::zeros((1, 3, 28, 28));
+    let cases = [
+        (send(2, ip2, &values), "image 2 was not traced; 2 were"),
+        (send(0, ip1, &values), "layer \"ip1\" was not asked for"),
+        (send(0, ip2, &values[1..]), "cotangent at \"ip2\": wanted [10], found [9]"),
+        (trace.representation(ip1).unwrap_err().to_string(), "layer \"ip1\" was not asked for"),
+        (
+            graph.represent(small.view(), ip2).unwrap_err().to_string(),
+            "images [channels, height, width]: wanted [1, 28, 28], found [3, 28, 28]",
+        ),
+        (
+            graph.represent(images.view(), LayerId(99)).unwrap_err().to_string(),
+            "layer 99 is not one of the 9 of lenet",
+        ),
+        (
+            graph.find_layers("conv3").unwrap_err().to_string(),
+            "no layer \"conv3\" in lenet; layers: conv1, conv2, ip1, ip2",
+        ),
+    ];
+    let wrong: Vec<String> = cases
+        .iter()
+        .filter(|(got, wanted)| !got.contains(wanted) || got.contains('\n'))
+        .map(|(got, wanted)| format!("\"{got}\" does not say \"{wanted}\""))
+        .collect();
+    report(&wrong);
+}

@@ -1,0 +1,15 @@
+//! Tests that look inside the crate: every operator and small networks against plain loops in f64, results bit for bit,
+//! and files that are no networks.
+//!
+//! `naive` is the oracle, `model` writes ONNX files, `check` compares the engine with the oracle.
+
+mod bad;
+mod check;
+mod compare;
+mod exact;
+mod linear;
+mod model;
+mod naive;
+mod networks;
+mod operators;
+mod training;

@@ -1,0 +1,287 @@
+//! Every operator alone, its shapes, strides, pads, groups and batches drawn at random.
+//!
+//! Oracle: `naive`, and central differences of it.
+
+use super::check::{check, check_drawn};
+use super::compare::cases;
+use super::model::Draw;
+use super::naive::{Net, Op, Parameter, Window};
+use proptest::prelude::*;
+
+/// Numbers of images: alone, a few, one group of sixteen lanes filled or not, several groups.
+pub(super) fn batches() -> impl Strategy<Value = usize> {
+    prop_oneof![3 => 1..=4usize, 2 => 5..=15usize, 1 => Just(16), 2 => 17..=40usize]
+}
+
+/// Weights of variance 1 / fan-in.
+pub(super) fn weights(draw: &mut Draw, shape: &[usize], fan_in: usize) -> Parameter {
+    let bound = (3.0 / fan_in as f64).sqrt();
+    let n = shape.iter().product();
+    Parameter { shape: shape.to_vec(), data: draw.floats(n, -bound, bound) }
+}
+
+/// A window and an input that it fits into. Pads up to `most_pads(kernel)` on each side.
+fn window(
+    kernels: std::ops::RangeInclusive<usize>,
+    most_pad: impl Fn(usize) -> usize + Copy + 'static,
+) -> impl Strategy<Value = (Window, [usize; 2])> {
+    let axis = (kernels, 1..=3usize, prop_oneof![3 => Just(1usize), 1 => 2..=3usize], 0..=6usize)
+        .prop_flat_map(move |(kernel, stride, dilation, extra)| {
+            let pad = most_pad(kernel);
+            (Just((kernel, stride, dilation, extra)), 0..=pad, 0..=pad)
+        });
+    let auto = prop_oneof![
+        6 => Just("NOTSET"),
+        1 => Just("SAME_UPPER"),
+        1 => Just("SAME_LOWER"),
+        1 => Just("VALID"),
+    ];
+    (axis.clone(), axis, auto).prop_map(|(y, x, auto_pad)| {
+        let ((ky, sy, dy, ey), top, bottom) = y;
+        let ((kx, sx, dx, ex), left, right) = x;
+        let pads = if auto_pad == "NOTSET" { [top, left, bottom, right] } else { [0; 4] };
+        let w = Window { kernel: [ky, kx], stride: [sy, sx], dilation: [dy, dx], pads, auto_pad };
+        let least = |a: usize| match auto_pad {
+            "SAME_UPPER" | "SAME_LOWER" => 1,
+            _ => w.extent(a).saturating_sub(pads[a] + pads[a + 2]).max(1),
+        };
+        (w, [least(0) + ey, least(1) + ex])
+    })
+}
+
+/// A network of one operator.
+fn single(input: &[usize], op: Op, parameters: Vec<Parameter>) -> Net {
+    let mut net = Net::new(input);
+    net.push(op, &[0], parameters);
+    net
+}
+
+proptest! {
+    #![proptest_config(cases(320))]
+
+    // Pads larger than the kernel are allowed: they make outputs of the bias alone.
+    #[test]
+    fn conv(
+        (window, [h, w]) in window(1..=4, |k| k + 2),
+        (groups, per_group, rows) in (1..=3usize, 1..=4usize, 1..=9usize),
+        bias: bool,
+        batch in batches(),
+        seed: u64,
+    ) {
+        let (channels, rows) = (groups * per_group, groups * rows);
+        let mut draw = Draw::new(seed);
+        let [kh, kw] = window.kernel;
+        let mut parameters =
+            vec![weights(&mut draw, &[rows, per_group, kh, kw], per_group * kh * kw)];
+        if bias {
+            parameters.push(weights(&mut draw, &[rows], 3));
+        }
+        let net = single(&[channels, h, w], Op::Conv { window, groups }, parameters);
+        check_drawn(&net, batch, seed)?;
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(160))]
+
+    #[test]
+    fn max_pool(
+        (window, [h, w]) in window(1..=5, |k| k - 1),
+        ceil: bool,
+        channels in 1..=3usize,
+        batch in batches(),
+        seed: u64,
+    ) {
+        // The two differ for VALID between ONNX's text and its runtimes.
+        let ceil = ceil && window.auto_pad != "VALID";
+        prop_assume!(!window.misses([h, w], ceil));
+        check_drawn(&single(&[channels, h, w], Op::MaxPool { window, ceil }, vec![]), batch, seed)?;
+    }
+
+    #[test]
+    fn average_pool(
+        (window, [h, w]) in window(1..=5, |k| k - 1),
+        (ceil, count_padding) in any::<(bool, bool)>(),
+        channels in 1..=3usize,
+        batch in batches(),
+        seed: u64,
+    ) {
+        let ceil = ceil && window.auto_pad != "VALID";
+        prop_assume!(!window.misses([h, w], ceil));
+        let op = Op::AveragePool { window, ceil, count_padding };
+        check_drawn(&single(&[channels, h, w], op, vec![]), batch, seed)?;
+    }
+
+    #[test]
+    fn gemm(
+        (inputs, outputs) in (1..=70usize, 1..=40usize),
+        scales in prop_oneof![Just((1.0f32, 1.0f32)), (-2.0..2.0f32, -2.0..2.0f32)],
+        transposed: bool,
+        bias in 0..=5usize,
+        batch in batches(),
+        seed: u64,
+    ) {
+        let mut draw = Draw::new(seed);
+        let shape = if transposed { [outputs, inputs] } else { [inputs, outputs] };
+        let mut parameters = vec![weights(&mut draw, &shape, inputs)];
+        let shapes: [&[usize]; 5] = [&[], &[1], &[1, 1], &[outputs], &[1, outputs]];
+        if let Some(shape) = shapes.get(bias) {
+            parameters.push(weights(&mut draw, shape, 3));
+        }
+        let op = Op::Gemm { alpha: scales.0, beta: scales.1, transposed };
+        check_drawn(&single(&[inputs], op, parameters), batch, seed)?;
+    }
+
+    #[test]
+    fn mat_mul(
+        rows in prop_oneof![
+            Just(vec![]),
+            (1..=5usize).prop_map(|a| vec![a]),
+            (1..=3usize, 1..=3usize).prop_map(|(a, b)| vec![a, b]),
+        ],
+        (inputs, outputs) in (1..=40usize, 1..=40usize),
+        batch in batches(),
+        seed: u64,
+    ) {
+        let weight = weights(&mut Draw::new(seed), &[inputs, outputs], inputs);
+        let mut shape = rows;
+        shape.push(inputs);
+        check_drawn(&single(&shape, Op::MatMul, vec![weight]), batch, seed)?;
+    }
+
+    #[test]
+    fn element_by_element_with_a_constant(
+        kind in prop_oneof![Just("Add"), Just("Sub"), Just("Mul"), Just("Div")],
+        side in 0..=1usize,
+        // By axis: the size, and who has it: both, the constant, the activation.
+        axes in proptest::collection::vec((1..=5usize, 0..=2usize), 1..=3),
+        // Leading axes that the constant does without, or one more for the images.
+        fewer in 0..=4usize,
+        batch in batches(),
+        seed: u64,
+    ) {
+        let input: Vec<usize> = axes.iter().map(|a| if a.1 == 1 { 1 } else { a.0 }).collect();
+        let own: Vec<usize> = axes.iter().map(|a| if a.1 == 2 { 1 } else { a.0 }).collect();
+        let shape = match fewer {
+            4 => [&[1], own.as_slice()].concat(),
+            n => own[n.min(own.len())..].to_vec(),
+        };
+        let data = Draw::new(seed).divisors(shape.iter().product());
+        let mut net = Net::new(&input);
+        // A constant that is divided: by numbers away from zero, x² + 1.
+        let mut from = 0;
+        if kind == "Div" && side == 0 {
+            from = net.push(Op::Binary { kind: "Mul", constant: None }, &[0, 0], vec![]);
+            let one = Parameter { shape: vec![], data: vec![1.0] };
+            from = net.push(Op::Binary { kind: "Add", constant: Some(1) }, &[from], vec![one]);
+        }
+        let op = Op::Binary { kind, constant: Some(side) };
+        net.push(op, &[from], vec![Parameter { shape, data }]);
+        check_drawn(&net, batch, seed)?;
+    }
+
+    #[test]
+    fn element_by_element_of_two_activations(
+        kind in prop_oneof![Just("Add"), Just("Sub"), Just("Mul"), Just("Div")],
+        (c, h, w) in (1..=4usize, 1..=5usize, 1..=5usize),
+        // Which sides are broadcast: none, either, or each along another axis.
+        sides in 0..=3usize,
+        same: bool,
+        batch in batches(),
+        seed: u64,
+    ) {
+        let mut net = Net::new(&[c, h, w]);
+        let mut draw = Draw::new(seed);
+        let scale = Parameter { shape: vec![c, 1, 1], data: draw.divisors(c) };
+        let scaled = net.push(Op::Binary { kind: "Mul", constant: Some(1) }, &[0], vec![scale]);
+        let mean = net.push(Op::GlobalAveragePool, &[0], vec![]);
+        let turned = net.push(Op::Reshape { shape: vec![0, 1, -1, 1] }, &[mean], vec![]);
+        let [a, mut b] = match sides {
+            0 => [0, if same { 0 } else { scaled }],
+            1 => [scaled, mean],
+            2 => [mean, scaled],
+            _ => [mean, turned],
+        };
+        if kind == "Div" {
+            let square = net.push(Op::Binary { kind: "Mul", constant: None }, &[b, b], vec![]);
+            let one = Parameter { shape: vec![1], data: vec![1.0] };
+            b = net.push(Op::Binary { kind: "Add", constant: Some(0) }, &[square], vec![one]);
+        }
+        net.push(Op::Binary { kind, constant: None }, &[a, b], vec![]);
+        check_drawn(&net, batch, seed)?;
+    }
+
+    #[test]
+    fn relu_softmax_means_and_views(
+        input in proptest::collection::vec(1..=6usize, 1..=3),
+        (which, axis) in (0..=9usize, 0..=2usize),
+        batch in batches(),
+        seed: u64,
+    ) {
+        let rank = input.len() as i64;
+        let axis = axis as i64 % rank;
+        let reshape = |shape: Vec<i64>| Op::Reshape { shape };
+        let all: usize = input.iter().product();
+        let op = match which {
+            0 | 1 => Op::Relu,
+            2 => Op::Softmax { axis: axis + 1 },
+            3 => Op::Softmax { axis: axis - rank },
+            4 => Op::Flatten,
+            5 => reshape(vec![-1, all as i64]),
+            6 => reshape(vec![0, 1, -1, input[0] as i64]),
+            7 => reshape([vec![0, 0, -1], vec![1]].concat()),
+            8 => if seed % 2 == 0 { Op::Dropout } else { Op::Identity },
+            _ => Op::GlobalAveragePool,
+        };
+        let input = if which == 9 { [vec![2; 3 - input.len()], input].concat() } else { input };
+        let mut net = single(&input, op, vec![]);
+        // Behind it something that is no view, so that its cotangent has a way to go.
+        let shape = net.shape(1);
+        let mut draw = Draw::new(seed);
+        let n = shape.iter().product();
+        let scale = Parameter { shape, data: draw.divisors(n) };
+        net.push(Op::Binary { kind: "Mul", constant: Some(0) }, &[1], vec![scale]);
+        check_drawn(&net, batch, seed)?;
+    }
+}
+
+/// A convolution whose only window ends before the input begins.
+#[test]
+fn conv_that_sees_only_padding() {
+    for batch in [1, 20] {
+        let window = Window { stride: [3, 3], pads: [0, 2, 0, 0], ..Window::new([1, 1]) };
+        let weight = weights(&mut Draw::new(1), &[2, 2, 1, 1], 2);
+        let net = single(&[2, 4, 1], Op::Conv { window, groups: 1 }, vec![weight]);
+        check(&net, batch, 1).unwrap();
+    }
+}
+
+/// Windows of more than 256 taps name their winners with two bytes.
+#[test]
+fn max_pool_of_large_windows() {
+    for (kernel, stride, pads, batch) in [
+        ([17, 16], [3, 2], [0; 4], 3),
+        ([20, 20], [5, 7], [9, 3, 2, 8], 18),
+        ([1, 300], [1, 40], [0; 4], 1),
+    ] {
+        let window = Window { stride, pads, ..Window::new(kernel) };
+        let input = [1, kernel[0] + 4, kernel[1] + 9];
+        let net = single(&input, Op::MaxPool { window, ceil: true }, vec![]);
+        check(&net, batch, 7).unwrap();
+    }
+}
+
+/// Long chains: the kernels cut depths of 512 (lanes) and 256 (single images) into passes.
+#[test]
+fn products_and_convolutions_deeper_than_one_pass() {
+    let mut draw = Draw::new(1);
+    for batch in [1, 3, 20] {
+        let weight = weights(&mut draw, &[33, 1100], 1100);
+        let op = Op::Gemm { alpha: 1.0, beta: 1.0, transposed: true };
+        check(&single(&[1100], op, vec![weight]), batch, 2).unwrap();
+        let weight = weights(&mut draw, &[18, 70, 3, 3], 630);
+        let window = Window { pads: [1; 4], ..Window::new([3, 3]) };
+        let op = Op::Conv { window, groups: 1 };
+        check(&single(&[70, 5, 6], op, vec![weight]), batch, 3).unwrap();
+    }
+}
