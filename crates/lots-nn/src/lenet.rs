@@ -141,3 +141,54 @@ fn model(initializer: Vec<TensorProto>) -> ModelProto {
         ..ModelProto::default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::lenet;
+    use crate::graph::Action;
+    use crate::network::Network;
+
+    /// Oracle: BVLC Caffe, examples/mnist/lenet.prototxt; its shapes and counts by hand.
+    #[test]
+    fn the_layers_are_caffes() {
+        let network = lenet(0);
+        let layers = network.layers();
+        let operators: Vec<&str> = layers.iter().map(|l| l.operator.as_str()).collect();
+        let wanted =
+            ["Mul", "Conv", "MaxPool", "Conv", "MaxPool", "Flatten", "Gemm", "Relu", "Gemm"];
+        assert_eq!(operators, wanted);
+        let indexed: Vec<_> = layers
+            .iter()
+            .filter_map(|l| Some((l.index?, l.name.as_str(), l.shape.as_slice(), l.parameters)))
+            .collect();
+        let wanted = [
+            (1, "conv1", &[20, 24, 24][..], 520),
+            (2, "conv2", &[50, 8, 8], 25_050),
+            (3, "ip1", &[500], 400_500),
+            (4, "ip2", &[10], 5_010),
+        ];
+        assert_eq!(indexed, wanted);
+    }
+
+    /// Oracle: Caffe's "xavier" filler, uniform within ±√(3 / fan-in), whose variance is 1 / fan-in.
+    #[test]
+    fn weights_start_as_caffes() {
+        let network = lenet(0);
+        for (name, fan_in) in [("conv1", 25.0), ("conv2", 500.0), ("ip1", 800.0), ("ip2", 500.0)] {
+            let node = network.nodes().iter().find(|n| n.name == name).unwrap();
+            let Action::Run(op) = &node.action else { panic!("{name} is a view") };
+            let [weight, bias] = op.parameters()[..] else { panic!("{name} lacks a parameter") };
+            assert!(bias.value.data().iter().all(|&b| b == 0.0), "{name}: biases");
+            let weights: Vec<f64> = weight.value.data().iter().map(|&w| w.into()).collect();
+            let bound = (3.0f64 / fan_in).sqrt();
+            let largest = weights.iter().fold(0.0f64, |m, w| m.max(w.abs()));
+            assert!(largest < bound * 1.000_001 && largest > 0.98 * bound, "{name}: {largest}");
+            let variance = weights.iter().map(|w| w * w).sum::<f64>() / weights.len() as f64;
+            // Five standard deviations of the estimate: √(4/5 / n) of the variance each.
+            let spread = 5.0 * (0.8 / weights.len() as f64).sqrt();
+            assert!((variance * fan_in - 1.0).abs() < spread, "{name}: variance {variance}");
+        }
+        assert!(network.to_onnx() == lenet(0).to_onnx(), "the same seed gives other bytes");
+        assert!(network.to_onnx() != lenet(1).to_onnx(), "another seed gives the same bytes");
+    }
+}

@@ -14,7 +14,7 @@ use ndarray::ArrayView4;
 
 /// The hyperparameters of training. [`Recipe::default`] is Caffe's for LeNet.
 ///
-/// Source: BVLC Caffe, examples/mnist (solver and network definition).
+/// Paper: section 5.1, Caffe's hyperparameters. Source: BVLC Caffe, examples/mnist (solver and network definition).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Recipe {
     /// Images of one step.
@@ -303,6 +303,20 @@ versioned! {
         for ((g, v), w) in gradient.iter().zip(speed).zip(w) {
             *v = momentum * *v + rate * (g + decay * *w);
             *w -= *v;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Recipe;
+
+    /// Oracle: the rates that Caffe logs when it trains LeNet, to their six digits.
+    #[test]
+    fn rates_are_those_that_caffe_logs() {
+        for (t, logged) in [(0, 0.01), (100, 0.00992565), (9900, 0.00596843)] {
+            let found = Recipe::default().rate(t);
+            assert!((found - logged).abs() < 5e-9, "iteration {t}: {found}, Caffe logs {logged}");
         }
     }
 }

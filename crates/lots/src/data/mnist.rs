@@ -5,6 +5,8 @@ use super::reference::Split;
 use crate::error::DataError;
 
 /// The digits of one split, unpacked once a process.
+///
+/// Paper: section 5.1, MNIST.
 #[cfg(feature = "mnist")]
 pub(super) fn mnist(split: Split) -> Result<&'static Dataset, DataError> {
     use std::sync::OnceLock;
