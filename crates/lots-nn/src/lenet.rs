@@ -4,18 +4,13 @@
 
 use crate::graph::Graph;
 use crate::onnx::{
-    AttributeProto, Dim, GraphProto, ModelProto, NodeProto, OperatorSetId, ShapeProto, StringEntry,
-    TensorProto, TensorType, TypeProto, ValueInfo, float_tensor,
+    AttributeProto, Dim, GraphProto, LAST_KEY, ModelProto, NodeProto, OperatorSetId, PRODUCER,
+    ShapeProto, StringEntry, TensorProto, TensorType, TypeProto, ValueInfo, float_tensor,
 };
 use crate::tensor::Tensor;
 use prost::Message;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-
-/// Who writes our files.
-pub(crate) const PRODUCER: &str = "lots";
-/// The key of the last piece of our files: without it one is cut short.
-pub(crate) const LAST_KEY: &str = "lots.complete";
 
 /// Operator set of files that we write: every current runtime and loader reads it.
 const OPSET: i64 = 18;

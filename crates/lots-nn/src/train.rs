@@ -4,7 +4,6 @@ use crate::error::{Error, Result};
 use crate::exec::{ForwardAll, weight_gradients};
 use crate::graph::{Action, Graph};
 use crate::kernels::{LANES, versioned};
-use crate::lenet::LAST_KEY;
 use crate::network::check_images;
 use crate::onnx;
 use crate::parallel::{inside, map};
@@ -257,7 +256,7 @@ impl Trainer {
             .map(|(k, v)| (k.to_owned(), v.to_owned()))
             .collect();
         all.extend(added);
-        all.push((LAST_KEY.to_owned(), "yes".to_owned()));
+        all.push((onnx::LAST_KEY.to_owned(), "yes".to_owned()));
         all
     }
 }

@@ -46,7 +46,7 @@ mod tests {
 
     use super::*;
 
-    /// Oracle: the published sums of the four unpacked files (FACTS.md, "MNIST").
+    /// Oracle: the published sums of the four unpacked files of the original MNIST distribution.
     #[test]
     fn the_four_files_are_the_published_ones() {
         let files = [
