@@ -2,6 +2,12 @@
 
 use crate::tensor::show_shape;
 
+/// `text` on one line: names come from files, and may hold control characters.
+fn one_line(text: &str) -> String {
+    let shown = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.into() };
+    text.chars().map(shown).collect()
+}
+
 /// Why a network cannot be loaded, asked or trained.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -17,7 +23,7 @@ pub enum Error {
         reason: String,
     },
     /// A file is not a network that Lots can run.
-    #[error("{network}: {what}")]
+    #[error("{network}: {}", one_line(.what))]
     Model {
         /// The network's file or name.
         network: String,
@@ -25,7 +31,7 @@ pub enum Error {
         what: String,
     },
     /// A node of the graph cannot be run.
-    #[error("{network}: node \"{node}\" ({operator}): {what}")]
+    #[error("{network}: node \"{}\" ({}): {}", one_line(.node), one_line(.operator), one_line(.what))]
     Node {
         /// The network's file or name.
         network: String,
@@ -37,7 +43,7 @@ pub enum Error {
         what: String,
     },
     /// No layer has this name, index or pattern.
-    #[error("no layer \"{asked}\" in {network}; layers: {layers}")]
+    #[error("no layer \"{}\" in {network}; layers: {}", one_line(.asked), one_line(.layers))]
     NoLayer {
         /// What was asked for.
         asked: String,
@@ -47,7 +53,7 @@ pub enum Error {
         layers: String,
     },
     /// Numbers of another shape than the network or layer has.
-    #[error("{what}: wanted {}, found {}", show_shape(.wanted), show_shape(.found))]
+    #[error("{}: wanted {}, found {}", one_line(.what), show_shape(.wanted), show_shape(.found))]
     Shape {
         /// Which numbers.
         what: String,
@@ -57,7 +63,7 @@ pub enum Error {
         found: Vec<usize>,
     },
     /// A request that makes no sense for this network or trace.
-    #[error("{0}")]
+    #[error("{}", one_line(.0))]
     Request(String),
 }
 

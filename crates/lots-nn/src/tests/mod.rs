@@ -3,7 +3,8 @@
 //!
 //! `naive` is the oracle, `model` writes ONNX files, `check` compares the engine with the oracle.
 
-mod bad;
+mod bad_files;
+mod bad_nodes;
 mod check;
 mod compare;
 mod exact;

@@ -1,0 +1,443 @@
+//! Operators and attributes that are not supported: one line that names node and operator, never a panic.
+
+use super::compare::report;
+use super::model::{Model, float, int, ints, tensor, text};
+use crate::graph::Graph;
+use crate::onnx::{AttributeProto, NodeProto, TensorProto, float_tensor};
+
+/// One case: what it is, the file, and what the error must say.
+pub(super) type Case = (&'static str, Model, Vec<&'static str>);
+
+/// What is wrong with a refusal, if anything.
+pub(super) fn refused(bytes: &[u8], says: &[&str]) -> Result<(), String> {
+    match Graph::from_onnx(bytes, "file.onnx") {
+        Ok(_) => Err("was accepted".into()),
+        Err(e) => {
+            let e = e.to_string();
+            let missing: Vec<_> = says.iter().filter(|s| !e.contains(**s)).collect();
+            if missing.is_empty() && e.starts_with("file.onnx: ") && !e.contains('\n') {
+                return Ok(());
+            }
+            Err(format!("does not say {missing:?}: {e}"))
+        }
+    }
+}
+
+/// Node "bad" with operator `op` over the image, and two constants to use: "w" [3, 2, 3, 3] and "b" [3].
+fn one(op: &str, inputs: &[&str], attributes: Vec<AttributeProto>) -> Model {
+    Model::new(&[2, 6, 6])
+        .floats("w", &[3, 2, 3, 3])
+        .floats("b", &[3])
+        .node("bad", op, inputs, "y", attributes)
+        .output("y")
+}
+
+fn conv_with(attribute: AttributeProto) -> Model {
+    one("Conv", &["image", "w", "b"], vec![attribute])
+}
+
+fn pool_with(op: &str, attribute: AttributeProto) -> Model {
+    one(op, &["image"], vec![ints("kernel_shape", &[2, 2]), attribute])
+}
+
+/// Node "bad", a Gemm over an input [N, 4].
+fn gemm_with(inputs: &[&str], attributes: Vec<AttributeProto>) -> Model {
+    Model::new(&[4])
+        .floats("w", &[4, 3])
+        .floats("b2", &[2])
+        .floats("b43", &[4, 3])
+        .floats("b113", &[1, 1, 3])
+        .node("bad", "Gemm", inputs, "y", attributes)
+        .output("y")
+}
+
+/// Node "bad", a Reshape to `shape`.
+fn reshape(shape: &[i64]) -> Model {
+    Model::new(&[2, 6, 6])
+        .ints("shape", shape)
+        .node("bad", "Reshape", &["image", "shape"], "y", vec![])
+        .output("y")
+}
+
+/// A network that is right: conv, ReLU.
+pub(super) fn right() -> Model {
+    Model::new(&[2, 6, 6])
+        .floats("w", &[3, 2, 3, 3])
+        .node("c", "Conv", &["image", "w"], "c", vec![])
+        .node("r", "Relu", &["c"], "y", vec![])
+        .output("y")
+}
+
+/// Operators and attributes that are not supported: each error names the node and the operator.
+fn nodes() -> Vec<Case> {
+    let mut all: Vec<Case> = Vec::new();
+    let mut add =
+        |what, model: Model, says: &[&'static str]| all.push((what, model, says.to_vec()));
+    for op in [
+        "Tanh",
+        "Sigmoid",
+        "LRN",
+        "BatchNormalization",
+        "ConvTranspose",
+        "Concat",
+        "Clip",
+        "ReduceMean",
+    ] {
+        add("operator", one(op, &["image"], vec![]), &[op, "this operator is not supported"]);
+    }
+    let conv: [(&str, AttributeProto, &str); 16] = [
+        ("unknown attribute", int("fancy", 1), "attribute fancy is not supported"),
+        ("group 0", int("group", 0), "attribute group is 0"),
+        ("group below zero", int("group", -2), "attribute group is -2"),
+        ("group that does not divide", int("group", 2), "do not fit an input of 2 channels"),
+        ("group as floats", float("group", 1.0), "attribute group has the wrong type"),
+        ("stride 0", ints("strides", &[0, 1]), "attribute strides is [0, 1]"),
+        ("stride below zero", ints("strides", &[1, -1]), "attribute strides is [1, -1]"),
+        ("three strides", ints("strides", &[1, 1, 1]), "wanted two positive sizes"),
+        ("strides as one number", int("strides", 2), "attribute strides has the wrong type"),
+        ("dilation 0", ints("dilations", &[0, 0]), "attribute dilations is [0, 0]"),
+        ("pads below zero", ints("pads", &[0, -1, 0, 0]), "not negative"),
+        ("two pads", ints("pads", &[1, 1]), "wanted four sizes"),
+        ("auto_pad", text("auto_pad", "SAME"), "attribute auto_pad is \"SAME\""),
+        ("kernel_shape", ints("kernel_shape", &[3, 2]), "kernel_shape [3, 2] differs"),
+        ("kernel beyond the input", ints("dilations", &[3, 3]), "its kernel reaches over 7"),
+        ("huge pads", ints("pads", &[i64::MAX; 4]), "wanted four sizes"),
+    ];
+    for (what, attribute, says) in conv {
+        add(what, conv_with(attribute), &["Conv", says]);
+    }
+    add("weights missing", one("Conv", &["image"], vec![]), &["Conv", "weights", "missing"]);
+    add(
+        "weights of three axes",
+        Model::new(&[2, 6])
+            .floats("w", &[3, 2, 3])
+            .node("bad", "Conv", &["image", "w"], "y", vec![])
+            .output("y"),
+        &["Conv", "2-D"],
+    );
+    add(
+        "weights that are no constant",
+        one("Conv", &["image", "image"], vec![]),
+        &["Conv", "is not a constant"],
+    );
+    add("input that is a constant", one("Conv", &["w", "w"], vec![]), &["Conv", "is a constant"]);
+    add(
+        "bias of another size",
+        one("Conv", &["image", "w", "w"], vec![]),
+        &["Conv", "does not fit 3 output channels"],
+    );
+    for op in ["MaxPool", "AveragePool"] {
+        add("no kernel_shape", one(op, &["image"], vec![]), &[op, "wanted kernel_shape"]);
+        add(
+            "kernel_shape of one",
+            one(op, &["image"], vec![ints("kernel_shape", &[2])]),
+            &[op, "2-D"],
+        );
+        add(
+            "kernel_shape 0",
+            one(op, &["image"], vec![ints("kernel_shape", &[0, 2])]),
+            &[op, "kernel_shape"],
+        );
+        add(
+            "kernel too large",
+            one(op, &["image"], vec![ints("kernel_shape", &[7, 2])]),
+            &[op, "its kernel reaches over 7"],
+        );
+        add("unknown attribute", pool_with(op, int("p", 2)), &[op, "attribute p is not supported"]);
+        add(
+            "pads of a text",
+            pool_with(op, text("pads", "1")),
+            &[op, "attribute pads has the wrong type"],
+        );
+    }
+    add(
+        "count_include_pad of MaxPool",
+        pool_with("MaxPool", int("count_include_pad", 1)),
+        &["MaxPool", "count_include_pad is not supported"],
+    );
+    add(
+        "windows in the padding",
+        pool_with("MaxPool", ints("pads", &[2, 2, 2, 2])),
+        &["MaxPool", "wholly in the padding"],
+    );
+    add(
+        "pool of a row",
+        gemm_with(&["image", "w"], vec![]).change(|m| {
+            let node = &mut m.graph.as_mut().unwrap().node[0];
+            node.op_type = "GlobalAveragePool".into();
+            node.input.truncate(1);
+        }),
+        &["GlobalAveragePool", "2-D"],
+    );
+    add(
+        "indices of MaxPool",
+        pool_with("MaxPool", ints("strides", &[2, 2])).change(|m| {
+            m.graph.as_mut().unwrap().node[0].output.push("indices".into());
+        }),
+        &["MaxPool", "output \"indices\" is not supported"],
+    );
+    add("transA", gemm_with(&["image", "w"], vec![int("transA", 1)]), &["Gemm", "transA"]);
+    add(
+        "transB that does not fit",
+        gemm_with(&["image", "w"], vec![int("transB", 1)]),
+        &["Gemm", "wanted [N, 3]"],
+    );
+    add(
+        "alpha NaN",
+        gemm_with(&["image", "w"], vec![float("alpha", f32::NAN)]),
+        &["Gemm", "alpha is NaN"],
+    );
+    add(
+        "beta inf",
+        gemm_with(&["image", "w"], vec![float("beta", f32::INFINITY)]),
+        &["Gemm", "beta is inf"],
+    );
+    for bias in ["b2", "b43", "b113"] {
+        add("bias", gemm_with(&["image", "w", bias], vec![]), &["Gemm", "does not fit 3 outputs"]);
+    }
+    add(
+        "Gemm of an image",
+        one("Gemm", &["image", "b"], vec![]),
+        &["Gemm", "wanted a matrix of weights"],
+    );
+    add(
+        "MatMul of two images",
+        one("MatMul", &["image", "image"], vec![]),
+        &["MatMul", "is not a constant"],
+    );
+    add(
+        "MatMul from the left",
+        one("MatMul", &["b", "image"], vec![]),
+        &["MatMul", "is a constant"],
+    );
+    add(
+        "MatMul that does not fit",
+        Model::new(&[5])
+            .floats("w", &[4, 3])
+            .node("bad", "MatMul", &["image", "w"], "y", vec![])
+            .output("y"),
+        &["MatMul", "wanted 4 numbers"],
+    );
+    for (op, name) in [("Add", "Add"), ("Sub", "Sub"), ("Mul", "Mul"), ("Div", "Div")] {
+        add("no broadcast", one(op, &["image", "b"], vec![]), &[name, "do not broadcast"]);
+        add("three inputs", one(op, &["image", "b", "b"], vec![]), &[name, "two inputs"]);
+        add("one input", one(op, &["image"], vec![]), &[name, "two inputs"]);
+        add("constants", one(op, &["b", "b"], vec![]), &[name, "both sides are constants"]);
+        add(
+            "a batch of constants",
+            one(op, &["image", "w"], vec![]).change(|m| {
+                m.graph.as_mut().unwrap().initializer[0] =
+                    float_tensor("w", &tensor(&[2, 2, 6, 6], vec![1.0; 144]));
+            }),
+            &[name, "mix images"],
+        );
+        add(
+            "integers",
+            one(op, &["image", "i"], vec![]).ints("i", &[1]),
+            &[name, "holds integers"],
+        );
+        add(
+            "doubles",
+            one(op, &["image", "d"], vec![]).constant(TensorProto {
+                name: "d".into(),
+                data_type: 11,
+                ..TensorProto::default()
+            }),
+            &[name, "holds double"],
+        );
+    }
+    add(
+        "division by zero",
+        Model::new(&[2])
+            .constant(float_tensor("z", &tensor(&[2], vec![1.0, 0.0])))
+            .node("bad", "Div", &["image", "z"], "y", vec![])
+            .output("y"),
+        &["Div", "constant zero"],
+    );
+    add(
+        "ranks that differ",
+        Model::new(&[4])
+            .ints("s", &[0, 2, 2])
+            .node("r", "Reshape", &["image", "s"], "r", vec![])
+            .node("bad", "Add", &["image", "r"], "y", vec![])
+            .output("y"),
+        &["Add", "mix images"],
+    );
+    for axis in [0, -4] {
+        add(
+            "softmax over images",
+            one("Softmax", &["image"], vec![int("axis", axis)]),
+            &["Softmax", "that of the images"],
+        );
+    }
+    for axis in [4, -5, i64::MIN, i64::MAX] {
+        add(
+            "softmax axis",
+            one("Softmax", &["image"], vec![int("axis", axis)]),
+            &["Softmax", "does not exist"],
+        );
+    }
+    for axis in [0, 2, -1, -4, i64::MIN] {
+        add(
+            "flatten axis",
+            one("Flatten", &["image"], vec![int("axis", axis)]),
+            &["Flatten", "would mix images"],
+        );
+    }
+    for shape in [
+        &[][..],
+        &[72],
+        &[2, 36],
+        &[-1, -1],
+        &[0, -1, -1],
+        &[0, 71],
+        &[0, 0, 0, 0, 0],
+        &[0, -2, 36],
+        &[0, 7, -1],
+        &[-1, 12],
+        &[0, i64::MAX, 2],
+    ] {
+        add("reshape", reshape(shape), &["Reshape", "would mix images"]);
+    }
+    add(
+        "reshape to floats",
+        one("Reshape", &["image", "b"], vec![]),
+        &["Reshape", "not constant integers"],
+    );
+    add(
+        "reshape to nothing",
+        one("Reshape", &["image"], vec![]),
+        &["Reshape", "not constant integers"],
+    );
+    add(
+        "dropout that trains",
+        one("Dropout", &["image", "", "on"], vec![]).constant(TensorProto {
+            name: "on".into(),
+            data_type: 9,
+            int32_data: vec![1],
+            ..TensorProto::default()
+        }),
+        &["Dropout", "training_mode"],
+    );
+    add(
+        "dropout ratio of old",
+        one("Dropout", &["image"], vec![float("ratio", 0.5)]),
+        &["Dropout", "ratio is not supported"],
+    );
+    add(
+        "relu attribute",
+        one("Relu", &["image"], vec![int("x", 0)]),
+        &["Relu", "attribute x is not supported"],
+    );
+    add("relu of nothing", one("Relu", &[], vec![]), &["Relu", "nothing makes its input \"\""]);
+    add(
+        "undefined input",
+        one("Relu", &["ghost"], vec![]),
+        &["Relu", "nothing makes its input \"ghost\""],
+    );
+    add("a cycle", one("Add", &["image", "y"], vec![]), &["Add", "nothing makes its input \"y\""]);
+    add(
+        "a longer cycle",
+        one("Relu", &["z"], vec![]).node("back", "Relu", &["y"], "z", vec![]),
+        &["Relu", "nothing makes its input \"z\""],
+    );
+    add(
+        "made twice",
+        one("Relu", &["image"], vec![]).node("bad", "Relu", &["y"], "y", vec![]),
+        &["Relu", "made twice"],
+    );
+    add(
+        "makes a constant",
+        one("Relu", &["image"], vec![]).node("bad", "Relu", &["y"], "w", vec![]),
+        &["Relu", "made twice"],
+    );
+    add(
+        "makes the image",
+        one("Relu", &["image"], vec![]).node("bad", "Relu", &["y"], "image", vec![]),
+        &["Relu", "made twice"],
+    );
+    add(
+        "no output",
+        one("Relu", &["image"], vec![])
+            .change(|m| m.graph.as_mut().unwrap().node[0].output.clear()),
+        &["Relu", "no output"],
+    );
+    add(
+        "another domain",
+        one("Relu", &["image"], vec![])
+            .change(|m| m.graph.as_mut().unwrap().node[0].domain = "com.microsoft".into()),
+        &["Relu", "com.microsoft"],
+    );
+    add(
+        "constant text",
+        right().change(|m| {
+            let node = NodeProto {
+                name: "bad".into(),
+                op_type: "Constant".into(),
+                output: vec!["k".into()],
+                attribute: vec![text("value_string", "x")],
+                ..NodeProto::default()
+            };
+            m.graph.as_mut().unwrap().node.push(node);
+        }),
+        &["Constant", "floats or integers"],
+    );
+    // Small files that ask for much memory or time.
+    let huge = 1 << 20;
+    for op in ["MaxPool", "AveragePool"] {
+        add(
+            "windows of 2^40 taps",
+            one(
+                op,
+                &["image"],
+                vec![ints("kernel_shape", &[huge, huge]), ints("pads", &[huge - 1; 4])],
+            ),
+            &[op, "too large"],
+        );
+        add(
+            "2^30 windows",
+            Model::new(&[1, 1 << 15, 1 << 15])
+                .node("bad", op, &["image"], "y", vec![ints("kernel_shape", &[2, 2])])
+                .output("y"),
+            &[op, "too large"],
+        );
+    }
+    add(
+        "a padded input of 2^42",
+        one(
+            "Conv",
+            &["image", "w"],
+            vec![ints("pads", &[huge; 4]), ints("strides", &[huge, huge])],
+        ),
+        &["Conv", "too large"],
+    );
+    add(
+        "broadcast to 2^40",
+        Model::new(&[1 << 20, 1])
+            .floats("c", &[1, 1 << 20])
+            .node("bad", "Add", &["image", "c"], "y", vec![])
+            .output("y"),
+        &["Add", "impossible shape"],
+    );
+    add(
+        "a map of 2^30",
+        Model::new(&[1 << 15, 1 << 15])
+            .floats("c", &[1])
+            .node("bad", "Add", &["image", "c"], "y", vec![])
+            .output("y"),
+        &["Add", "too large"],
+    );
+    all
+}
+
+#[test]
+fn what_is_not_supported_is_refused_by_node_and_operator() {
+    let mut wrong = Vec::new();
+    for (what, model, says) in nodes() {
+        let named = if says[0] == "Relu" && what == "a longer cycle" { "" } else { "node \"" };
+        let op = format!("({})", says[0]);
+        let says = [&[named, &op], &says[1..]].concat();
+        wrong.extend(refused(&model.bytes(), &says).err().map(|e| format!("{what} ({op}): {e}")));
+    }
+    report(&wrong);
+}
