@@ -3,6 +3,8 @@
 //!
 //! The files are those of `references/make_operators.py`, which use every operator.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 use lots_nn::{Cotangent, Graph, Network};
 use ndarray::Array4;
 use proptest::prelude::*;

@@ -1,8 +1,8 @@
 //! The engine against the oracle on one network.
 
-use super::compare::{ADJOINT, BACKWARD, FORWARD, WEIGHTS, same_bits};
+use super::compare::{ADJOINT, BACKWARD, FORWARD, Tolerance, WEIGHTS, same_bits};
 use super::model::{Draw, to_model};
-use super::naive::{Net, Parameters, Pass};
+use super::naive::{Net, Op, Parameters, Pass};
 use crate::exec::{ForwardAll, weight_gradients};
 use crate::graph::Graph;
 use crate::kernels::{Isa, LANES};
@@ -13,7 +13,8 @@ use proptest::test_runner::TestCaseError;
 
 /// Step of central differences in f64: their rounding is about 1e-16/1e-7, their truncation about 1e-14.
 const STEP: f64 = 1e-7;
-/// Least distance from a kink: above what f32 rounding (1e-5 at most, see `compare`) and the step move a number.
+/// Least distance from a kink: above what f32 rounding (5e-6 at most, see `compare`) and the step (1e-7 in every input
+/// at once) move a number.
 const MARGIN: f64 = 5e-5;
 /// What is said of weights so small that every image comes near a kink: the case is no use.
 pub(super) const KINKS: &str = "every image comes near a kink";
@@ -71,6 +72,13 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
+/// The slope of ⟨outputs, cotangent⟩ from the outputs one step ahead and one behind. Differences come before the sum:
+/// the sum's own rounding, divided by the step, would be large.
+fn difference(ahead: &[f64], behind: &[f64], cotangent: &[f64]) -> f64 {
+    let differences: Vec<f64> = ahead.iter().zip(behind).map(|(a, b)| a - b).collect();
+    dot(&differences, cotangent) / (2.0 * STEP)
+}
+
 /// Derivatives of one row by central differences.
 struct Differences {
     /// Some places of the input, with the derivative there.
@@ -92,10 +100,9 @@ fn differences(
         let side = |sign: f64| {
             let moved: Vec<f64> =
                 image.iter().enumerate().map(|(i, x)| x + sign * STEP * direction(i)).collect();
-            let pass = net.run(parameters, &moved, row.step + 1);
-            dot(&pass.values[row.step + 1].data, &cotangent)
+            net.run(parameters, &moved, row.step + 1).values.swap_remove(row.step + 1).data
         };
-        (side(1.0) - side(-1.0)) / (2.0 * STEP)
+        difference(&side(1.0), &side(-1.0), &cotangent)
     };
     let mut all: Vec<usize> = (0..image.len()).collect();
     draw.shuffle(&mut all);
@@ -120,19 +127,21 @@ fn weight_differences(
     for (s, step) in net.steps.iter().enumerate().filter(|(_, step)| step.op.trains()) {
         for (p, parameter) in step.parameters.iter().enumerate() {
             let slope = |direction: &dyn Fn(usize) -> f64| {
-                let side = |sign: f64| {
+                let [more, less] = [1.0, -1.0].map(|sign| {
                     let mut moved = net.parameters();
                     for (i, x) in moved[s][p].iter_mut().enumerate() {
                         *x += sign * STEP * direction(i);
                     }
-                    let output = |pass: &Pass| {
-                        let known = pass.values[..=s].to_vec();
-                        net.go_on(&moved, known, last).values[last].data.clone()
-                    };
-                    let images = images.passes.iter().zip(&cotangents);
-                    images.map(|(pass, c)| dot(&output(pass), c)).sum::<f64>()
+                    moved
+                });
+                let output = |moved: &Parameters, pass: &Pass| {
+                    let known = pass.values[..=s].to_vec();
+                    net.go_on(moved, known, last).values.swap_remove(last).data
                 };
-                (side(1.0) - side(-1.0)) / (2.0 * STEP)
+                let images = images.passes.iter().zip(&cotangents);
+                images
+                    .map(|(pass, c)| difference(&output(&more, pass), &output(&less, pass), c))
+                    .sum::<f64>()
             };
             let n = parameter.data.len();
             let mut places: Vec<usize> = (0..n).collect();
@@ -152,12 +161,13 @@ fn weight_differences(
 }
 
 impl Differences {
-    /// Compares a gradient of the engine; the second tolerance is for the adjoint identity.
+    /// Compares a gradient of the engine, whose numbers are sums of usual size `size`.
     fn check(
         &self,
         what: &str,
-        tolerance: super::compare::Tolerance,
+        tolerance: Tolerance,
         got: &[f32],
+        size: f64,
     ) -> Result<(), String> {
         let (v, slope) = &self.along;
         if v.len() != got.len() {
@@ -168,11 +178,25 @@ impl Differences {
         for &(at, slope) in &self.places {
             (picked[at], wanted[at]) = (got[at], slope);
         }
-        tolerance.check(what, &picked, &wanted)?;
+        tolerance.check_sums(what, &picked, &wanted, size)?;
         let got = wide(got);
-        let scale: f64 = v.iter().zip(&got).map(|(v, g)| (v * g).abs()).sum();
+        let scale = v.iter().zip(&got).map(|(v, g)| (v * g).abs()).sum::<f64>().max(size);
         ADJOINT.check_one(&format!("{what}, ⟨Jv, w⟩ = ⟨v, Jᵀw⟩"), dot(v, &got), *slope, scale)
     }
+}
+
+/// Usual size of a weight gradient at `step`: √n for n terms of order one, a term for each image and each output that a
+/// weight has a part in.
+fn sum_size(net: &Net, images: &Images, step: usize) -> f64 {
+    let step_outputs = &images.passes[0].values[step + 1];
+    let outputs = step_outputs.data.len();
+    let each = match net.steps[step].op {
+        Op::Conv { .. } => outputs / step_outputs.shape[0],
+        Op::MatMul => outputs / step_outputs.shape[step_outputs.shape.len() - 1],
+        Op::Binary { .. } => outputs / net.steps[step].parameters[0].data.len(),
+        _ => 1,
+    };
+    ((images.rows.len() * each.max(1)) as f64).sqrt()
 }
 
 /// Everything that the engine says of one network, in one order.
@@ -287,13 +311,14 @@ pub(super) fn check(net: &Net, batch: usize, seed: u64) -> Result<(), String> {
         }
         for ((row, got), wanted) in rows.iter().zip(&answers.gradients).zip(&wanted) {
             let what = format!("{isa:?}: image {} from n{}", row.image, row.step);
-            wanted.check(&what, BACKWARD, got)?;
+            wanted.check(&what, BACKWARD, got, 1.0)?;
         }
         for (s, p, wanted) in &wanted_weights {
             let what = format!("{isa:?}: parameter {p} of n{s}");
             // Nothing comes back to a node that the output does not depend on.
             let nothing = vec![0.0; net.steps[*s].parameters[*p].data.len()];
-            wanted.check(&what, WEIGHTS, answers.weights[*s].get(*p).unwrap_or(&nothing))?;
+            let got = answers.weights[*s].get(*p).unwrap_or(&nothing);
+            wanted.check(&what, WEIGHTS, got, sum_size(net, &images, *s))?;
         }
         // Instruction sets with fused multiply-adds give the same bytes.
         match &first {

@@ -238,8 +238,8 @@ fn attributes(op: &Op, draw: &mut Draw) -> Vec<AttributeProto> {
             window_attributes(window, &mut or_default);
         }
         Op::Gemm { alpha, beta, transposed } => {
-            or_default(*alpha != 1.0, float("alpha", *alpha));
-            or_default(*beta != 1.0, float("beta", *beta));
+            or_default(alpha.to_bits() != 1f32.to_bits(), float("alpha", *alpha));
+            or_default(beta.to_bits() != 1f32.to_bits(), float("beta", *beta));
             or_default(*transposed, int("transB", i64::from(*transposed)));
             or_default(false, int("transA", 0));
         }

@@ -405,7 +405,7 @@ fn softmax(x: &Array, axis: i64) -> Array {
     let inner: usize = x.shape[axis + 1..].iter().product();
     let along = x.shape[axis];
     let mut data = vec![0.0; x.data.len()];
-    for first in (0..x.data.len()).filter(|at| at / inner % along == 0) {
+    for first in (0..x.data.len()).filter(|at| (at / inner).is_multiple_of(along)) {
         let places = || (0..along).map(|k| first + k * inner);
         let sum: f64 = places().map(|p| x.data[p].exp()).sum();
         places().for_each(|p| data[p] = x.data[p].exp() / sum);
