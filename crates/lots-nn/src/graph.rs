@@ -177,7 +177,7 @@ impl Graph {
         self.model.metadata_props.iter().map(|e| (e.key.as_str(), e.value.as_str()))
     }
 
-    /// A constant array of floats of the file that no operator uses as a parameter.
+    /// A constant array of the file, as it stands there; those of parameters are empty.
     pub(crate) fn spare_constant(&self, name: &str) -> Option<&onnx::TensorProto> {
         self.model.graph.as_ref()?.initializer.iter().find(|t| t.name == name)
     }

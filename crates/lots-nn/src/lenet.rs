@@ -4,33 +4,16 @@
 
 use crate::graph::Graph;
 use crate::onnx::{
-    AttributeProto, Dim, GraphProto, ModelProto, NodeProto, OperatorSetId, ShapeProto, StringEntry,
-    TensorProto, TensorType, TypeProto, ValueInfo, float_tensor,
+    AttributeProto, Dim, GraphProto, LAST_KEY, ModelProto, NodeProto, OperatorSetId, PRODUCER,
+    ShapeProto, StringEntry, TensorProto, TensorType, TypeProto, ValueInfo, float_tensor,
 };
 use crate::tensor::Tensor;
 use prost::Message;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// Who writes our files.
-pub(crate) const PRODUCER: &str = "lots";
-/// The key of the last piece of our files: without it one is cut short.
-pub(crate) const LAST_KEY: &str = "lots.complete";
-
 /// Operator set of files that we write: every current runtime and loader reads it.
 const OPSET: i64 = 18;
-
-/// `extra` (key, value) with what every file of ours says of itself around it.
-pub(crate) fn metadata(extra: &[(String, String)]) -> Vec<(String, String)> {
-    let own = |k: &str, v: &str| (k.to_owned(), v.to_owned());
-    let mut all = vec![
-        own("Image.BitmapPixelFormat", "Gray8"),
-        own("Image.NominalPixelRange", "NominalRange_0_255"),
-    ];
-    all.extend_from_slice(extra);
-    all.push(own(LAST_KEY, "yes"));
-    all
-}
 
 /// LeNet with fresh weights: raw 28×28 grey images 0–255 in, ten logits out.
 ///
@@ -143,10 +126,64 @@ fn model(initializer: Vec<TensorProto>) -> ModelProto {
             ..GraphProto::default()
         }),
         opset_import: vec![OperatorSetId { domain: String::new(), version: OPSET }],
-        metadata_props: metadata(&[])
-            .into_iter()
-            .map(|(key, value)| StringEntry { key, value })
-            .collect(),
+        metadata_props: [
+            ("Image.BitmapPixelFormat", "Gray8"),
+            ("Image.NominalPixelRange", "NominalRange_0_255"),
+            (LAST_KEY, "yes"),
+        ]
+        .map(|(key, value)| StringEntry { key: key.into(), value: value.into() })
+        .into(),
         ..ModelProto::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::lenet;
+    use crate::graph::Action;
+    use crate::network::Network;
+
+    /// Oracle: BVLC Caffe, examples/mnist/lenet.prototxt; its shapes and counts by hand.
+    #[test]
+    fn the_layers_are_caffes() {
+        let network = lenet(0);
+        let layers = network.layers();
+        let operators: Vec<&str> = layers.iter().map(|l| l.operator.as_str()).collect();
+        let wanted =
+            ["Mul", "Conv", "MaxPool", "Conv", "MaxPool", "Flatten", "Gemm", "Relu", "Gemm"];
+        assert_eq!(operators, wanted);
+        let indexed: Vec<_> = layers
+            .iter()
+            .filter_map(|l| Some((l.index?, l.name.as_str(), l.shape.as_slice(), l.parameters)))
+            .collect();
+        let wanted = [
+            (1, "conv1", &[20, 24, 24][..], 520),
+            (2, "conv2", &[50, 8, 8], 25_050),
+            (3, "ip1", &[500], 400_500),
+            (4, "ip2", &[10], 5_010),
+        ];
+        assert_eq!(indexed, wanted);
+    }
+
+    /// Oracle: Caffe's "xavier" filler, uniform within ±√(3 / fan-in), whose variance is 1 / fan-in.
+    #[test]
+    fn weights_start_as_caffes() {
+        let network = lenet(0);
+        for (name, fan_in) in [("conv1", 25.0), ("conv2", 500.0), ("ip1", 800.0), ("ip2", 500.0)] {
+            let node = network.nodes().iter().find(|n| n.name == name).unwrap();
+            let Action::Run(op) = &node.action else { panic!("{name} is a view") };
+            let [weight, bias] = op.parameters()[..] else { panic!("{name} lacks a parameter") };
+            assert!(bias.value.data().iter().all(|&b| b == 0.0), "{name}: biases");
+            let weights: Vec<f64> = weight.value.data().iter().map(|&w| w.into()).collect();
+            let bound = (3.0f64 / fan_in).sqrt();
+            let largest = weights.iter().fold(0.0f64, |m, w| m.max(w.abs()));
+            assert!(largest < bound * 1.000_001 && largest > 0.98 * bound, "{name}: {largest}");
+            let variance = weights.iter().map(|w| w * w).sum::<f64>() / weights.len() as f64;
+            // Five standard deviations of the estimate: √(4/5 / n) of the variance each.
+            let spread = 5.0 * (0.8 / weights.len() as f64).sqrt();
+            assert!((variance * fan_in - 1.0).abs() < spread, "{name}: variance {variance}");
+        }
+        assert!(network.to_onnx() == lenet(0).to_onnx(), "the same seed gives other bytes");
+        assert!(network.to_onnx() != lenet(1).to_onnx(), "another seed gives the same bytes");
     }
 }

@@ -33,7 +33,7 @@ pub struct LayerInfo {
     pub operator: String,
     /// Shape of its representation of one image.
     pub shape: Vec<usize>,
-    /// Number of weights and biases.
+    /// Number of weights, biases and other constants that the node computes with.
     pub parameters: usize,
 }
 
@@ -91,7 +91,7 @@ pub trait Trace: Send + Sync {
     fn representation(&self, layer: LayerId) -> Result<Array2<f32>>;
 
     /// `Jᵀ · cotangent` of each row, [rows, channels, height, width]: many cotangents, at several layers, of any of the
-    /// traced images, in one sweep.
+    /// traced images, over one forward pass. Rows of one layer travel together.
     ///
     /// Paper: B_l in Eq. 3.
     ///

@@ -12,7 +12,8 @@ pub(crate) fn for_each(parallel: bool, n: usize, f: impl Fn(usize) + Send + Sync
     (0..n).for_each(f);
 }
 
-/// Multiply-adds, or floats moved, below which work is not worth splitting: waking a thread costs some microseconds.
+/// Floats below which a loop over them is not worth splitting (multiply-adds are cheaper: eight times as many): waking
+/// a thread costs some microseconds.
 pub(crate) const WORTH: usize = 1 << 17;
 
 /// Calls `f(number, chunk)` for each chunk of `size` floats.

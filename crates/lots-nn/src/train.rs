@@ -13,7 +13,7 @@ use ndarray::ArrayView4;
 
 /// The hyperparameters of training. [`Recipe::default`] is Caffe's for LeNet.
 ///
-/// Source: BVLC Caffe, examples/mnist (solver and network definition).
+/// Paper: section 5.1, Caffe's hyperparameters. Source: BVLC Caffe, examples/mnist (solver and network definition).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Recipe {
     /// Images of one step.
@@ -113,9 +113,7 @@ impl Trainer {
     pub fn resume(graph: Graph, recipe: Recipe) -> Result<Self> {
         let refuse = |what: &str| Error::Model {
             network: graph.name().to_owned(),
-            what: format!(
-                "{what}; it is not a checkpoint of training: start again without --resume"
-            ),
+            what: format!("{what}; it is not a checkpoint of training: start training anew"),
         };
         let iteration =
             graph.metadata().find(|(k, _)| *k == ITERATION).map(|(_, v)| v.parse::<u64>());
@@ -241,12 +239,25 @@ impl Trainer {
         }
         let mut all = vec![(ITERATION.to_owned(), self.iteration.to_string())];
         all.extend_from_slice(metadata);
-        self.graph.to_onnx_with(Some(&crate::lenet::metadata(&all)), extra)
+        self.graph.to_onnx_with(Some(&self.metadata(all)), extra)
     }
 
     /// The trained network as an ONNX file, with `metadata` (key, value) added.
     pub fn finished(&self, metadata: &[(String, String)]) -> Vec<u8> {
-        self.graph.to_onnx_with(Some(&crate::lenet::metadata(metadata)), Vec::new())
+        self.graph.to_onnx_with(Some(&self.metadata(metadata.to_vec())), Vec::new())
+    }
+
+    /// What the network's file said of itself, less what an earlier training said, with `added` and the mark of the end.
+    fn metadata(&self, added: Vec<(String, String)>) -> Vec<(String, String)> {
+        let mut all: Vec<(String, String)> = self
+            .graph
+            .metadata()
+            .filter(|(k, _)| !k.starts_with("lots.") && added.iter().all(|(new, _)| new != k))
+            .map(|(k, v)| (k.to_owned(), v.to_owned()))
+            .collect();
+        all.extend(added);
+        all.push((onnx::LAST_KEY.to_owned(), "yes".to_owned()));
+        all
     }
 }
 
@@ -254,6 +265,7 @@ impl Trainer {
 const CHUNK: usize = 1 << 15;
 
 const ITERATION: &str = "lots.training.iteration";
+/// What the names of constants with momentum begin with.
 const MOMENTUM: &str = "lots.momentum.";
 
 fn momentum_name(parameter: &str) -> String {
@@ -290,6 +302,20 @@ versioned! {
         for ((g, v), w) in gradient.iter().zip(speed).zip(w) {
             *v = momentum * *v + rate * (g + decay * *w);
             *w -= *v;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Recipe;
+
+    /// Oracle: the rates that Caffe logs when it trains LeNet, to their six digits.
+    #[test]
+    fn rates_are_those_that_caffe_logs() {
+        for (t, logged) in [(0, 0.01), (100, 0.00992565), (9900, 0.00596843)] {
+            let found = Recipe::default().rate(t);
+            assert!((found - logged).abs() < 5e-9, "iteration {t}: {found}, Caffe logs {logged}");
         }
     }
 }

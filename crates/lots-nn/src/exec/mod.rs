@@ -11,7 +11,6 @@ mod trace;
 mod weights;
 
 pub(crate) use backward::Sweep;
-pub(crate) use forward::KeptBlock;
 pub(crate) use weights::{ForwardAll, weight_gradients};
 
 use crate::graph::{Action, Graph, Node};

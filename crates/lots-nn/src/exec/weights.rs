@@ -75,7 +75,7 @@ pub(crate) fn weight_gradients(
             let inputs: Vec<&[f32]> = node.inputs.iter().map(|&v| value(v)).collect();
             match winners {
                 Some(((p, pool), conv)) => {
-                    let kept = &all.passed.kept[p];
+                    let kept = &all.passed.kept[p].bytes;
                     conv.winner_weight_gradients(run, pool, inputs[0], kept, &g, &mut own);
                 }
                 None => op_i.weight_gradients(run, &inputs, &g, &mut own),

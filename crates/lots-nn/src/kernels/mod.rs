@@ -4,8 +4,8 @@
 //! `[group][element][lane]`, `LANES` images side by side, so that every operator vectorises over images
 //! whatever its shape. Single (large) images lie as `[element]`, one lane, and vectorise over pixels or outputs.
 //!
-//! Each output number is one chain of fused multiply-adds in a fixed order, whichever instruction set with FMA,
-//! blocking, batch or number of threads computes it: results depend on none of them.
+//! Each output number is made by one sequence of operations, mostly a single chain of fused multiply-adds, whichever
+//! instruction set with FMA, blocking, batch or number of threads computes it: results depend on none of them.
 
 mod conv;
 mod matmul;

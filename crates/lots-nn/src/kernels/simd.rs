@@ -3,7 +3,7 @@
 /// An instruction set that the kernels are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Isa {
-    /// x86-64 with AVX-512F.
+    /// x86-64 with AVX-512 (F, BW, VL, DQ).
     #[cfg(target_arch = "x86_64")]
     Avx512,
     /// x86-64 with AVX2 and FMA.

@@ -1,4 +1,4 @@
-//! The register tile that every convolution and matrix product is made of.
+//! The register tiles that dense convolutions and matrix products are made of.
 
 #[cfg(target_arch = "x86_64")]
 use super::simd::{Avx2, Avx512};

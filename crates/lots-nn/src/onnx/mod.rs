@@ -13,3 +13,8 @@ pub(crate) use tensors::{float_tensor, int_tensor};
 
 /// Operator sets that Lots reads. Within them the operators that it has keep their meaning.
 pub(crate) const OPSETS: std::ops::RangeInclusive<i64> = 13..=28;
+
+/// Who writes our files.
+pub(crate) const PRODUCER: &str = "lots";
+/// The key of the last piece of our files: without it one is cut short.
+pub(crate) const LAST_KEY: &str = "lots.complete";

@@ -101,8 +101,8 @@ fn check_header(model: &ModelProto) -> Result<(), String> {
             OPSETS.end()
         ));
     }
-    if model.producer_name == crate::lenet::PRODUCER
-        && model.metadata_props.last().is_none_or(|e| e.key != crate::lenet::LAST_KEY)
+    if model.producer_name == super::PRODUCER
+        && model.metadata_props.last().is_none_or(|e| e.key != super::LAST_KEY)
     {
         return Err("cut short at its end; copy it again".into());
     }

@@ -40,7 +40,8 @@ impl Operator for Relu {
 versioned! {
     fn relu(x: &[f32], y: &mut [f32]) {
         for (y, &x) in y.iter_mut().zip(x) {
-            *y = if x > 0.0 { x } else { 0.0 };
+            // Not a number stays so: a network that overflows must be seen to.
+            *y = if x <= 0.0 { 0.0 } else { x };
         }
     }
 }

@@ -84,7 +84,7 @@ impl Binary {
         self.maps[side].as_ref().map_or(output, |map| map[output] as usize)
     }
 
-    /// Where the factor of `side` is read from in back-projection.
+    /// Whether back-projection reads the values of the activations.
     fn needs_values(&self) -> bool {
         let constant = self.sides.iter().any(|s| matches!(s, Side::Constant(_)));
         match self.kind {

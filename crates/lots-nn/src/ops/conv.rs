@@ -3,7 +3,6 @@
 use super::linear::add_row_sums;
 use super::pool::MaxPool;
 use super::{Keeper, Kept, Operator, Parameter, Run, Window};
-use crate::exec::KeptBlock;
 use crate::kernels::{
     ConvShape, LANES, Packed, Winners, conv_columns_back, conv_valid, conv_weight_gradient,
     line_length, winners_back, winners_weights,
@@ -290,20 +289,20 @@ impl Conv {
         run: Run,
         pool: &MaxPool,
         input: &[f32],
-        kept: &KeptBlock,
+        kept: &[u8],
         cotangent: &[f32],
         gradients: &mut [Vec<f32>],
     ) {
         let (s, w) = (self.shape(), &self.window);
         let size = self.channels * w.input[0] * w.input[1] * LANES;
         let groups = input.len() / size;
-        let floats = cotangent.len() / groups;
+        let (bytes, floats) = (kept.len() / groups, cotangent.len() / groups);
         // Each group of images sums on its own, then the groups in order: the same however many threads there are.
         let parts = map(run.parallel, (0..groups).collect(), |group| {
             let mut image = Buffer::zeroed(s.input[0] * s.input[1] * s.channels + line_length(&s));
             let mut part = Buffer::zeroed(s.kernel[0] * s.rows * line_length(&s));
             let mut winners = Winners::default();
-            let (x, kept) = (&input[group * size..][..size], kept.group(group, LANES).bytes);
+            let (x, kept) = (&input[group * size..][..size], &kept[group * bytes..][..bytes]);
             let g = &cotangent[group * floats..][..floats];
             for lane in 0..LANES {
                 winners.clear();

@@ -76,7 +76,7 @@ pub(crate) trait Operator: Send + Sync + std::fmt::Debug {
     /// Prepares changed constants for use.
     fn refresh(&mut self, _parallel: bool) {}
 
-    /// Adds the gradient of each parameter, summed over the images of all groups.
+    /// The gradient of each parameter, summed over the images of all groups, into `gradients`, which are zero before.
     ///
     /// Images are lane-blocked by sixteen; `inputs` and `cotangent` hold all groups.
     fn weight_gradients(

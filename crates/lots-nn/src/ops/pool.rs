@@ -137,8 +137,8 @@ versioned! {
                     }
                     let v = &x[at as usize * L..][..L];
                     for l in 0..L {
-                        // The first tap wins without a contest, so that padding never does.
-                        let wins = first | (v[l] > best[l]);
+                        // The first tap wins without a contest, so that padding never does; not a number wins, to be seen.
+                        let wins = first | (v[l] > best[l]) | v[l].is_nan();
                         best[l] = if wins { v[l] } else { best[l] };
                         winner[l] = if wins { t as u32 } else { winner[l] };
                     }

@@ -233,11 +233,9 @@ fn small() -> Trainer {
     let v = relu(&mut net, v);
     gemm(&mut net, &mut draw, v, 2);
     let model = to_model(&net, &mut draw).change(|m| {
-        m.producer_name = crate::lenet::PRODUCER.into();
-        m.metadata_props = crate::lenet::metadata(&[])
-            .into_iter()
-            .map(|(key, value)| StringEntry { key, value })
-            .collect();
+        m.producer_name = crate::onnx::PRODUCER.into();
+        m.metadata_props =
+            vec![StringEntry { key: crate::onnx::LAST_KEY.into(), value: "yes".into() }];
     });
     let mut trainer =
         Trainer::new(Graph::from_onnx(&model.bytes(), "small").unwrap(), Recipe::default())

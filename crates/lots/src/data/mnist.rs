@@ -5,6 +5,8 @@ use super::reference::Split;
 use crate::error::DataError;
 
 /// The digits of one split, unpacked once a process.
+///
+/// Paper: section 5.1, MNIST.
 #[cfg(feature = "mnist")]
 pub(super) fn mnist(split: Split) -> Result<&'static Dataset, DataError> {
     use std::sync::OnceLock;
@@ -44,7 +46,7 @@ mod tests {
 
     use super::*;
 
-    /// Oracle: the published sums of the four unpacked files (FACTS.md, "MNIST").
+    /// Oracle: the published sums of the four unpacked files of the original MNIST distribution.
     #[test]
     fn the_four_files_are_the_published_ones() {
         let files = [

@@ -8,6 +8,8 @@ use std::fmt;
 /// An 8-bit image, grey (1 channel) or RGB (3 channels).
 ///
 /// Pixels lie row by row, the channels of one pixel side by side, 0–255.
+///
+/// Paper: section 4, discrete pixel values.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Image {
     width: usize,

@@ -22,7 +22,7 @@ const START_MD5: &str = "lots.training.start.md5";
 /// The result is the weights of the last iteration. It follows from the initial network, the images and the seed alone:
 /// neither a stop in between nor the number of threads changes a byte.
 ///
-/// Paper: section 4, Basic LeNet. Source: BVLC Caffe, examples/mnist.
+/// Paper: section 5.1, Basic LeNet. Source: BVLC Caffe, examples/mnist.
 #[derive(Debug)]
 pub struct Training<'d> {
     trainer: Trainer,
