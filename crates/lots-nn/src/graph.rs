@@ -37,6 +37,14 @@ impl Action {
     pub(crate) fn run(op: impl Operator + 'static) -> Self {
         Self::Run(Box::new(op))
     }
+
+    /// The operator, if it computes.
+    pub(crate) fn operator(&self) -> Option<&dyn Operator> {
+        match self {
+            Self::Run(op) => Some(op.as_ref()),
+            Self::View => None,
+        }
+    }
 }
 
 /// One node: an operator, its inputs and its output.

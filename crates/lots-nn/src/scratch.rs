@@ -13,6 +13,9 @@ pub(crate) struct Buffer {
 /// Bytes that one thread keeps at most.
 const KEEP: usize = 1 << 28;
 
+/// Pieces that one thread keeps at most; small ones make way for large ones.
+const LIST: usize = 64;
+
 thread_local! {
     static FREE: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
 }
@@ -51,9 +54,15 @@ impl Drop for Buffer {
         // Nothing to do where the thread is ending.
         let _ = FREE.try_with(|free| {
             let mut free = free.borrow_mut();
-            if free.iter().map(Vec::len).sum::<usize>() + data.len() <= KEEP / 4 && free.len() < 64
-            {
+            if free.iter().map(Vec::len).sum::<usize>() + data.len() > KEEP / size_of::<f32>() {
+                return;
+            }
+            if free.len() < LIST {
                 free.push(data);
+            } else if let Some(small) = free.iter_mut().min_by_key(|v| v.len())
+                && small.len() < data.len()
+            {
+                *small = data;
             }
         });
     }

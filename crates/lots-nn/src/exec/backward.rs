@@ -34,10 +34,10 @@ impl<'g> Sweep<'g> {
         let needed = ancestors(graph, &[layer.0]);
         let root = values[nodes[layer.0].output].root;
         let segments = segments(nodes, |i| needed[i]);
-        let mut pairs = winner_pairs(graph);
+        let mut pairs = winner_pairs(graph, &segments);
         for (conv, pair) in pairs.iter_mut().enumerate() {
             // Cotangents that start at the convolution itself are dense.
-            if nodes[conv].output == root || pair.is_some_and(|p| !needed[p]) {
+            if nodes[conv].output == root {
                 *pair = None;
             }
         }
@@ -54,12 +54,6 @@ impl<'g> Sweep<'g> {
             match segment {
                 Segment::Joint(i, _) => visit(*i, true),
                 Segment::Local(ops) => ops.iter().for_each(|(i, _)| visit(*i, false)),
-            }
-        }
-        // Between segments cotangents lie where the pooling's input is: a pair that a matrix product parts is dense.
-        for (conv, pair) in pairs.iter_mut().enumerate() {
-            if pair.is_some_and(|p| home[nodes[conv].output] != home[nodes[p].output]) {
-                *pair = None;
             }
         }
         crossing[root] = true;
@@ -205,6 +199,7 @@ impl<'g> Sweep<'g> {
             return;
         }
         let pool = self.pairs[i];
+        let max_pool = pool.and_then(|p| nodes[p].action.operator()?.as_max_pool());
         let output = pool.map_or(node.output, |p| nodes[p].output);
         let Some(at) = slots.iter().position(|s| s.root == output && s.filled) else { return };
         let g = slots.swap_remove(at);
@@ -218,7 +213,7 @@ impl<'g> Sweep<'g> {
                 slots.len() - 1
             });
             let slot = &mut slots[at];
-            let vjp = |dx: &mut [f32]| match pool.and_then(|p| self.max_pool(p)).zip(op.as_conv()) {
+            let vjp = |dx: &mut [f32]| match max_pool.zip(op.as_conv()) {
                 Some((pool, conv)) => conv.vjp_winners(run, pool, kept.bytes, g.memory.get(), dx),
                 None => op.vjp(run, number, kept, g.memory.get(), dx),
             };
@@ -230,13 +225,6 @@ impl<'g> Sweep<'g> {
                 vjp(slot.memory.get_mut());
                 slot.filled = true;
             }
-        }
-    }
-
-    fn max_pool(&self, node: usize) -> Option<&crate::ops::pool::MaxPool> {
-        match &self.graph.nodes()[node].action {
-            crate::graph::Action::Run(op) => op.as_max_pool(),
-            crate::graph::Action::View => None,
         }
     }
 }

@@ -13,9 +13,10 @@ mod weights;
 pub(crate) use backward::Sweep;
 pub(crate) use weights::{ForwardAll, weight_gradients};
 
-use crate::graph::{Action, Graph, Node};
+use crate::graph::{Graph, Node};
 use crate::kernels::LANES;
 use crate::ops::Operator;
+use crate::ops::conv::Conv;
 use crate::parallel::threads;
 
 /// How a run of images is laid out.
@@ -71,8 +72,7 @@ pub(crate) enum Segment<'g> {
 pub(crate) fn segments<'g>(nodes: &'g [Node], wanted: impl Fn(usize) -> bool) -> Vec<Segment<'g>> {
     let mut all: Vec<Segment<'g>> = Vec::new();
     for (i, node) in nodes.iter().enumerate().filter(|(i, _)| wanted(*i)) {
-        let Action::Run(op) = &node.action else { continue };
-        let op = op.as_ref();
+        let Some(op) = node.action.operator() else { continue };
         match all.last_mut() {
             _ if op.joint() => all.push(Segment::Joint(i, op)),
             Some(Segment::Local(ops)) => ops.push((i, op)),
@@ -102,25 +102,28 @@ pub(crate) fn ancestors(graph: &Graph, last: &[usize]) -> Vec<bool> {
     needed
 }
 
-/// The node whose output each node's cotangent comes back from alone, where that is a max pooling that lets a
-/// convolution take its winners: `fused[conv] = Some(pool)`.
-pub(crate) fn winner_pairs(graph: &Graph) -> Vec<Option<usize>> {
+/// Convolutions whose only reader is a max pooling, and that take the cotangents of its winners: `pairs[conv] =
+/// Some(pool)`.
+///
+/// Both must lie in one segment: between segments cotangents lie where the pooling's input is.
+pub(crate) fn winner_pairs(graph: &Graph, segments: &[Segment<'_>]) -> Vec<Option<usize>> {
     let (nodes, values) = (graph.nodes(), graph.values());
     let mut consumers: Vec<Vec<usize>> = vec![Vec::new(); values.len()];
-    for (i, node) in nodes.iter().enumerate().filter(|(_, n)| matches!(n.action, Action::Run(_))) {
+    for (i, node) in nodes.iter().enumerate().filter(|(_, n)| n.action.operator().is_some()) {
         for &v in &node.inputs {
             consumers[values[v].root].push(i);
         }
     }
-    let op = |i: usize| match &nodes[i].action {
-        Action::Run(op) => Some(op.as_ref()),
-        Action::View => None,
-    };
-    (0..nodes.len())
-        .map(|i| {
-            let conv = op(i)?.as_conv()?;
-            let &[next] = consumers[nodes[i].output].as_slice() else { return None };
-            (conv.takes_winners() && op(next)?.as_max_pool().is_some()).then_some(next)
-        })
-        .collect()
+    let mut pairs = vec![None; nodes.len()];
+    for segment in segments {
+        let Segment::Local(ops) = segment else { continue };
+        for (i, op) in ops {
+            let &[next] = consumers[nodes[*i].output].as_slice() else { continue };
+            let pool = ops.iter().find(|(p, op)| *p == next && op.as_max_pool().is_some());
+            if op.as_conv().is_some_and(Conv::takes_winners) && pool.is_some() {
+                pairs[*i] = Some(next);
+            }
+        }
+    }
+    pairs
 }

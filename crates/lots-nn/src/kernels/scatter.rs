@@ -8,10 +8,15 @@ use super::tile::PANEL;
 
 /// The cotangents of one image that won their max-pool windows: (row, pixel of the convolution's output, value), row by
 /// row.
-#[derive(Default)]
 pub(crate) struct Winners {
     list: Vec<(usize, usize, f32)>,
     sums: Sums,
+    /// Where the top left tap of each pixel lies in an image [height][width][channels].
+    corners: Vec<usize>,
+    /// The number of each pixel when they are counted column by column.
+    turned: Vec<usize>,
+    /// `corners` in that order.
+    turned_corners: Vec<usize>,
 }
 
 /// A list of sums: sum number `i` has the terms up to `ends[i]`, each a value times a line of another array.
@@ -25,6 +30,18 @@ struct Sums {
 }
 
 impl Winners {
+    /// None yet, of the convolution `s`.
+    pub(crate) fn new(s: &ConvShape) -> Self {
+        let [height, width] = s.output;
+        let corners: Vec<usize> = (0..s.pixels()).map(|p| s.corner(p) * s.channels).collect();
+        let turned: Vec<usize> = (0..s.pixels()).map(|p| p % width * height + p / width).collect();
+        let mut turned_corners = vec![0; corners.len()];
+        for (&corner, &at) in corners.iter().zip(&turned) {
+            turned_corners[at] = corner;
+        }
+        Self { list: Vec::new(), sums: Sums::default(), corners, turned, turned_corners }
+    }
+
     /// Another image's winners.
     pub(crate) fn clear(&mut self) {
         self.list.clear();
@@ -33,38 +50,6 @@ impl Winners {
     /// Adds a winner; rows must not fall.
     pub(crate) fn push(&mut self, row: usize, pixel: usize, value: f32) {
         self.list.push((row, pixel, value));
-    }
-
-    /// Sorts the winners into `count` sums by `key`, keeping their order; each reads the line at `line`.
-    fn sort(
-        &mut self,
-        count: usize,
-        key: impl Fn(usize, usize) -> usize,
-        line: impl Fn(usize, usize) -> usize,
-    ) -> &Sums {
-        let Sums { ends, lines, values, farthest } = &mut self.sums;
-        *farthest = 0;
-        ends.clear();
-        ends.resize(count + 1, 0);
-        for &(row, pixel, _) in &self.list {
-            ends[key(row, pixel) + 1] += 1;
-        }
-        for i in 0..count {
-            ends[i + 1] += ends[i];
-        }
-        lines.resize(self.list.len(), 0);
-        values.resize(self.list.len(), 0.0);
-        for &(row, pixel, value) in &self.list {
-            let end = &mut ends[key(row, pixel)];
-            let line = line(row, pixel);
-            *farthest = line.max(*farthest);
-            lines[*end] = line;
-            values[*end] = value;
-            *end += 1;
-        }
-        // Each entry now is the end of its own sum.
-        ends.truncate(count);
-        &self.sums
     }
 }
 
@@ -87,15 +72,13 @@ pub(crate) fn winners_back(
     let line = line_length(s);
     assert!(w.len() == s.kernel[0] * s.rows * line);
     // Column by column: what one sum stores, the next one does not load.
-    let [height, width] = s.output;
-    let key = |_, pixel| pixel % width * height + pixel / width;
-    let sums = winners.sort(s.pixels(), key, |row, _| row * line);
+    let Winners { list, sums, turned, turned_corners, .. } = winners;
+    sums.sort(list, s.pixels(), |_, pixel| turned[pixel], |row, _| row * line);
     // Kernel row by kernel row: the weights of one stay in the first-level cache.
     for ky in 0..s.kernel[0] {
         let w = &w[ky * s.rows * line..][..s.rows * line];
         let below = ky * s.input[1] * s.channels;
-        let place = |i| s.corner(i % height * width + i / height) * s.channels;
-        sums.add(isa, line, w, &mut dx[below..], place);
+        sums.add(isa, line, w, &mut dx[below..], |i| turned_corners[i]);
     }
 }
 
@@ -109,7 +92,8 @@ pub(crate) fn winners_weights(
 ) {
     let line = line_length(s);
     assert!(dw.len() == s.kernel[0] * s.rows * line);
-    let sums = winners.sort(s.rows, |row, _| row, |_, pixel| s.corner(pixel) * s.channels);
+    let Winners { list, sums, corners, .. } = winners;
+    sums.sort(list, s.rows, |row, _| row, |_, pixel| corners[pixel]);
     for ky in 0..s.kernel[0] {
         let dw = &mut dw[ky * s.rows * line..][..s.rows * line];
         sums.add(isa, line, &x[ky * s.input[1] * s.channels..], dw, |row| row * line);
@@ -117,6 +101,38 @@ pub(crate) fn winners_weights(
 }
 
 impl Sums {
+    /// Sorts winners into `count` sums by `key`, keeping their order; each reads the line at `line`.
+    fn sort(
+        &mut self,
+        list: &[(usize, usize, f32)],
+        count: usize,
+        key: impl Fn(usize, usize) -> usize,
+        line: impl Fn(usize, usize) -> usize,
+    ) {
+        let Self { ends, lines, values, farthest } = self;
+        *farthest = 0;
+        ends.clear();
+        ends.resize(count + 1, 0);
+        for &(row, pixel, _) in list {
+            ends[key(row, pixel) + 1] += 1;
+        }
+        for i in 0..count {
+            ends[i + 1] += ends[i];
+        }
+        lines.resize(list.len(), 0);
+        values.resize(list.len(), 0.0);
+        for &(row, pixel, value) in list {
+            let end = &mut ends[key(row, pixel)];
+            let line = line(row, pixel);
+            *farthest = line.max(*farthest);
+            lines[*end] = line;
+            values[*end] = value;
+            *end += 1;
+        }
+        // Each entry now is the end of its own sum.
+        ends.truncate(count);
+    }
+
     /// Adds sum `i` of lines of `from` to the line of `to` at `place(i)`.
     fn add(
         &self,

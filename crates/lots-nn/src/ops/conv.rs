@@ -4,10 +4,9 @@ use super::linear::add_row_sums;
 use super::pool::MaxPool;
 use super::{Keeper, Kept, Operator, Parameter, Run, Window};
 use crate::kernels::{
-    ConvShape, LANES, Packed, Winners, conv_columns_back, conv_valid, conv_weight_gradient,
-    line_length, winners_back, winners_weights,
+    ConvShape, Packed, Winners, conv_columns_back, conv_valid, conv_weight_gradient, line_length,
+    winners_back, winners_weights,
 };
-use crate::parallel::map;
 use crate::scratch::Buffer;
 use crate::tensor::Tensor;
 use std::sync::OnceLock;
@@ -265,7 +264,7 @@ impl Conv {
     ) {
         let s = self.shape();
         let mut image = Buffer::dirty(s.input[0] * s.input[1] * s.channels + line_length(&s));
-        let mut winners = Winners::default();
+        let mut winners = Winners::new(&s);
         if s.input != self.window.input {
             // Rows that no window reaches.
             dx.fill(0.0);
@@ -281,43 +280,35 @@ impl Conv {
         }
     }
 
-    /// The gradients of weights and bias for cotangents that lie behind `pool`, images lane-blocked by sixteen.
+    /// The gradients of weights and bias for cotangents that lie behind `pool`, of one group of images.
     ///
-    /// `kept` and `cotangent` as in [`Conv::vjp_winners`], of all groups one behind the other.
+    /// `kept` and `cotangent` as in [`Conv::vjp_winners`].
     pub(crate) fn winner_weight_gradients(
         &self,
         run: Run,
         pool: &MaxPool,
-        input: &[f32],
+        x: &[f32],
         kept: &[u8],
         cotangent: &[f32],
         gradients: &mut [Vec<f32>],
     ) {
-        let (s, w) = (self.shape(), &self.window);
-        let size = self.channels * w.input[0] * w.input[1] * LANES;
-        let groups = input.len() / size;
-        let (bytes, floats) = (kept.len() / groups, cotangent.len() / groups);
-        // Each group of images sums on its own, then the groups in order: the same however many threads there are.
-        let parts = map(run.parallel, (0..groups).collect(), |group| {
-            let mut image = Buffer::zeroed(s.input[0] * s.input[1] * s.channels + line_length(&s));
-            let mut part = Buffer::zeroed(s.kernel[0] * s.rows * line_length(&s));
-            let mut winners = Winners::default();
-            let (x, kept) = (&input[group * size..][..size], &kept[group * bytes..][..bytes]);
-            let g = &cotangent[group * floats..][..floats];
-            for lane in 0..LANES {
-                winners.clear();
-                pool.winners(kept, g, LANES, lane, |row, pixel, g| winners.push(row, pixel, g));
-                self.each_pixel(&s, LANES, |from, to| image[to] = x[from + lane]);
-                winners_weights(run.isa, &s, &image, &mut winners, &mut part);
-            }
-            part
-        });
-        let dw = &mut gradients[0];
-        for part in parts {
-            self.each_weight(&s, |at, place| dw[at] += part[place]);
+        let s = self.shape();
+        let mut image = Buffer::zeroed(s.input[0] * s.input[1] * s.channels + line_length(&s));
+        let mut sums = Buffer::zeroed(s.kernel[0] * s.rows * line_length(&s));
+        let mut winners = Winners::new(&s);
+        for lane in 0..run.lanes {
+            winners.clear();
+            pool.winners(kept, cotangent, run.lanes, lane, |row, pixel, g| {
+                winners.push(row, pixel, g)
+            });
+            self.each_pixel(&s, run.lanes, |from, to| image[to] = x[from + lane]);
+            winners_weights(run.isa, &s, &image, &mut winners, &mut sums);
         }
+        let dw = &mut gradients[0];
+        self.each_weight(&s, |at, place| dw[at] = sums[place]);
         if self.bias.is_some() {
-            add_row_sums(run, cotangent, self.rows(), floats / self.rows(), &mut gradients[1]);
+            let length = cotangent.len() / self.rows();
+            add_row_sums(run, cotangent, self.rows(), length, &mut gradients[1]);
         }
     }
 }

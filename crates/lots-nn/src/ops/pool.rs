@@ -43,13 +43,18 @@ impl MaxPool {
         mut f: impl FnMut(usize, usize, f32),
     ) {
         let outputs = self.window.output[0] * self.window.output[1];
+        let (size, digits) = (self.size(), self.digits());
         let all = self.planes * outputs * lanes;
         for plane in 0..self.planes {
-            for o in 0..outputs {
-                let at = (plane * outputs + o) * lanes + lane;
-                let tap = (0..self.digits())
-                    .fold(0, |tap, d| tap | usize::from(kept[d * all + at]) << (8 * d));
-                f(plane, self.taps[o * self.size() + tap] as usize, cotangent[at]);
+            let first = plane * outputs * lanes + lane;
+            let cotangents = cotangent[first..].iter().step_by(lanes);
+            for (o, (&g, taps)) in cotangents.zip(self.taps.chunks_exact(size)).enumerate() {
+                let at = first + o * lanes;
+                let mut tap = usize::from(kept[at]);
+                for d in 1..digits {
+                    tap |= usize::from(kept[d * all + at]) << (8 * d);
+                }
+                f(plane, taps[tap] as usize, g);
             }
         }
     }
