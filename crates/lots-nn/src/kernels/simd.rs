@@ -48,22 +48,14 @@ impl Isa {
 
     /// Vectors of a register tile with `rows` rows.
     pub(crate) fn tile_vectors(self, rows: usize) -> usize {
-        match self {
+        match (self, rows) {
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => {
-                if rows <= 3 {
-                    8
-                } else {
-                    4
-                }
-            }
+            (Self::Avx512, 1..=3) => 8,
             #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => match rows {
-                1 => 4,
-                2 | 3 => 2,
-                _ => 1,
-            },
-            Self::Portable => 1,
+            (Self::Avx512, _) | (Self::Avx2, 1) => 4,
+            #[cfg(target_arch = "x86_64")]
+            (Self::Avx2, 2 | 3) => 2,
+            _ => 1,
         }
     }
 }

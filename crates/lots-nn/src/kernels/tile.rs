@@ -448,6 +448,7 @@ impl Dot<'_> {
     }
 }
 
+#[cfg(target_arch = "x86_64")]
 macro_rules! dot_by_shape {
     ($simd:ty, $d:expr, $out:expr, $i:expr, $j:expr, [$(($m:literal, $n:literal)),*]) => {
         match ($d.a_rows.len(), $d.b_rows.len()) {
