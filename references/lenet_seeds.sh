@@ -9,7 +9,8 @@ cargo build --quiet --release
 lots=target/release/lots
 for seed in 0 1 2 3 4; do
     model=$out/lenet-$seed.onnx
-    [[ -e $model ]] || "$lots" train lenet --out "$model" --seed "$seed"
+    "$lots" train lenet --out "$model" --seed "$seed" --force
+    rm -f "$out/$seed.f32"
     "$lots" evaluate "$model" --json --logits "$out/$seed.f32" >"$out/$seed.json"
     if [[ -n ${LOTS_REFERENCES_PYTHON:-} ]]; then
         "$LOTS_REFERENCES_PYTHON" references/check_lenet.py "$model" --logits "$out/$seed.f32" \

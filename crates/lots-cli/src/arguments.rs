@@ -14,7 +14,8 @@ const MAX_THREADS: i64 = 1024;
 /// `--layer`
 #[derive(Args)]
 pub(crate) struct Layers {
-    /// Name, index (from 1 at the input), glob such as 'conv*', or all; repeat for more
+    /// Name, index of a layer with weights (from 1 at the input), glob such as 'conv*', or all (those with weights);
+    /// repeat for more
     #[arg(id = "layer", long, value_name = "LAYER")]
     patterns: Vec<String>,
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Args;
 use lots::data::open_dataset_with_classes;
 use lots::{Evaluation, Split, classes, evaluate, write_file};
@@ -26,7 +26,7 @@ pub(crate) struct Arguments {
     data: TestData,
     #[command(flatten)]
     limit: Limit,
-    /// Also write the logits: little-endian f32, images × classes; replaces FILE
+    /// Also write the logits: little-endian f32, images × classes; FILE must be new
     #[arg(long, value_name = "FILE")]
     logits: Option<PathBuf>,
     #[command(flatten)]
@@ -51,8 +51,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     arguments.threads.start()?;
     let network = Graph::open(&arguments.model)?;
     let reference = &arguments.data.reference;
-    let data = open_dataset_with_classes(reference, Split::Test, label_classes(&network))?;
+    let data = open_dataset_with_classes(reference, Split::Test, label_classes(&network)?)?;
     let data = arguments.limit.of(data)?;
+    if let Some(path) = arguments.logits.as_ref().filter(|path| path.exists()) {
+        bail!("{} exists; give another --logits, or remove it first", path.display());
+    }
 
     let bar = images(data.len());
     let mut logits = Vec::new();
@@ -84,8 +87,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
 }
 
 /// Classes of the network that labels, single bytes, can name.
-pub(crate) fn label_classes(network: &Graph) -> usize {
-    classes(network).clamp(1, 256)
+pub(crate) fn label_classes(network: &Graph) -> Result<usize> {
+    Ok(classes(network)?.clamp(1, 256))
 }
 
 /// An error rate as the paper writes it.

@@ -61,7 +61,7 @@ fn text(rows: &[Row<'_>]) -> String {
     cells.extend(rows.iter().map(|row| {
         vec![
             row.index.map(|i| i.to_string()).unwrap_or_default(),
-            row.name.to_owned(),
+            row.name.escape_debug().to_string(),
             row.operator.to_owned(),
             row.shape.iter().map(usize::to_string).collect::<Vec<_>>().join("×"),
             row.parameters.to_string(),

@@ -91,7 +91,7 @@ pub(crate) fn run(command: &Command) -> Result<Outcome> {
     arguments.check_files(&checkpoint)?;
     let start =
         arguments.init.as_ref().map_or_else(|| Ok(lenet(arguments.seed.value)), Graph::open)?;
-    let classes = label_classes(&start);
+    let classes = label_classes(&start)?;
     let data = open_dataset_with_classes(&arguments.data.reference, Split::Train, classes)?;
     let mut training = arguments.training(start, &data, &checkpoint)?;
 
@@ -101,7 +101,13 @@ pub(crate) fn run(command: &Command) -> Result<Outcome> {
     write_file(&checkpoint, &training.checkpoint())?;
     let progress = TrainingProgress::new(first, arguments.iterations);
     while training.iteration() < arguments.iterations && !stop.load(Ordering::Relaxed) {
-        let report = training.step().inspect_err(|_| progress.end())?;
+        let report = training.step().inspect_err(|_| {
+            progress.end();
+            if first == 0 {
+                // From here it would only fail again.
+                let _ = std::fs::remove_file(&checkpoint);
+            }
+        })?;
         progress.step(training.iteration(), report);
         if training.iteration().is_multiple_of(CHECKPOINTS) {
             write_file(&checkpoint, &training.checkpoint())?;
@@ -205,7 +211,7 @@ impl Arguments {
 
     /// The error on the test images that belong to the training images, if there are such.
     fn test(&self, network: &Graph, data: &Dataset) -> Result<Option<Test>> {
-        let Some(test) = open_test_split(&self.data.reference, label_classes(network)) else {
+        let Some(test) = open_test_split(&self.data.reference, label_classes(network)?) else {
             return Ok(None);
         };
         if test.shape() != data.shape() {

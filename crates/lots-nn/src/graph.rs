@@ -244,8 +244,8 @@ impl Graph {
         })
     }
 
-    /// The layers that `pattern` means: a name of a node or value, an index of a layer with weights (from 1), a glob
-    /// (`*`, `?`), or `all` for every layer with weights.
+    /// The layers that `pattern` means: the name of a node, an index of a layer with weights (from 1), the name of a value,
+    /// `all` for every layer with weights, or a glob (`*`, `?`), tried in this order.
     ///
     /// # Errors
     /// When there is none.
@@ -254,17 +254,21 @@ impl Graph {
             let value = |l: &LayerInfo| self.values[self.nodes[l.id.0].output].name.as_str();
             self.layers.iter().filter(|l| keep(l, value(l))).map(|l| l.id).collect()
         };
-        let mut found = by(&|l, value| l.name == pattern || value == pattern);
+        let digits = !pattern.is_empty() && pattern.bytes().all(|b| b.is_ascii_digit());
+        // Names of values come last: some exporters number them, and a number means an index first.
+        let mut found = by(&|l, _| l.name == pattern);
+        if found.is_empty() && digits {
+            found = by(&|l, _| l.index.is_some() && l.index == pattern.parse().ok());
+        }
         if found.is_empty() {
-            found = match pattern.parse::<usize>() {
-                Ok(index) => by(&|l, _| l.index == Some(index)),
-                Err(_) if pattern == "all" => by(&|l, _| l.index.is_some()),
-                Err(_) if pattern.contains(['*', '?']) => by(&|l, value| {
-                    glob(pattern.as_bytes(), l.name.as_bytes())
-                        || glob(pattern.as_bytes(), value.as_bytes())
-                }),
-                Err(_) => found,
-            };
+            found = by(&|_, value| value == pattern);
+        }
+        if found.is_empty() && pattern == "all" {
+            found = by(&|l, _| l.index.is_some());
+        }
+        if found.is_empty() && pattern.contains(['*', '?']) {
+            let matches = |name: &str| glob(pattern.as_bytes(), name.as_bytes());
+            found = by(&|l, value| matches(&l.name) || matches(value));
         }
         if found.is_empty() {
             return Err(Error::NoLayer {

@@ -15,6 +15,11 @@
 //! # Ok::<(), lots_nn::Error>(())
 //! ```
 
+/// The README's example must compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
+
 mod error;
 mod exec;
 mod graph;

@@ -12,6 +12,12 @@ pub enum Error {
     /// The network is at fault.
     #[error(transparent)]
     Network(#[from] lots_nn::Error),
+    /// The network is no classifier.
+    #[error("the network's output for one image has shape {shape:?}; wanted one row of logits")]
+    NoLogits {
+        /// Of one image.
+        shape: Vec<usize>,
+    },
     /// The network gives no number for an image.
     #[error("the network's output for image {position} of {data} is not finite; train it again")]
     Output {

@@ -34,7 +34,7 @@ pub fn evaluate(
     data: &Dataset,
     mut each: impl FnMut(ArrayView2<'_, f32>),
 ) -> Result<Evaluation, Error> {
-    let classes = classes(network);
+    let classes = classes(network)?;
     let labels = data.labels_below(classes)?;
     let size = (BATCH_VALUES / data.pixels(0).len()).max(1);
     let mut confusion = vec![vec![0; classes]; classes];
@@ -57,9 +57,15 @@ pub fn evaluate(
 }
 
 /// How many classes a classifier tells apart: its number of logits.
-pub fn classes(network: &dyn Network) -> usize {
+///
+/// # Errors
+/// When the network's output is not one row of numbers an image.
+pub fn classes(network: &dyn Network) -> Result<usize, Error> {
     let output = network.layers().iter().find(|layer| layer.id == network.output());
-    output.map_or(0, |layer| layer.shape.iter().product())
+    match output.map(|layer| layer.shape.as_slice()) {
+        Some(&[classes]) => Ok(classes),
+        shape => Err(Error::NoLogits { shape: shape.unwrap_or_default().to_vec() }),
+    }
 }
 
 /// Where the first of the largest numbers stands.

@@ -119,7 +119,9 @@ pub(crate) fn winner_pairs(graph: &Graph, segments: &[Segment<'_>]) -> Vec<Optio
         let Segment::Local(ops) = segment else { continue };
         for (i, op) in ops {
             let &[next] = consumers[nodes[*i].output].as_slice() else { continue };
-            let pool = ops.iter().find(|(p, op)| *p == next && op.as_max_pool().is_some());
+            // A view in between may give the pooling another geometry.
+            let same = values[nodes[next].inputs[0]].shape == values[nodes[*i].output].shape;
+            let pool = ops.iter().find(|(p, op)| same && *p == next && op.as_max_pool().is_some());
             if op.as_conv().is_some_and(Conv::takes_winners) && pool.is_some() {
                 pairs[*i] = Some(next);
             }

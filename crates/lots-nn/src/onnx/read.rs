@@ -102,7 +102,7 @@ fn check_header(model: &ModelProto) -> Result<(), String> {
         ));
     }
     if model.producer_name == super::PRODUCER
-        && model.metadata_props.last().is_none_or(|e| e.key != super::LAST_KEY)
+        && !model.metadata_props.iter().any(|e| e.key == super::LAST_KEY)
     {
         return Err("cut short at its end; copy it again".into());
     }

@@ -265,8 +265,8 @@ impl Conv {
         let s = self.shape();
         let mut image = Buffer::dirty(s.input[0] * s.input[1] * s.channels + line_length(&s));
         let mut winners = Winners::new(&s);
-        if s.input != self.window.input {
-            // Rows that no window reaches.
+        if s.input != self.window.input || self.window.pad != [0, 0] {
+            // Rows and columns that no window reaches.
             dx.fill(0.0);
         }
         for lane in 0..run.lanes {

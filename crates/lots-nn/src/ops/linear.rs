@@ -90,12 +90,15 @@ impl Linear {
     }
 
     fn backward(&self, parallel: bool) -> &Packed {
-        self.backward.get_or_init(|| {
+        // Packed outside of the cell: a thread that waits for its share of the packing may come here again.
+        if self.backward.get().is_none() {
             let mut packed =
                 Packed { rows: self.inputs(), depth: self.outputs(), ..Packed::default() };
             self.pack(parallel, self.transposed, &mut packed);
-            packed
-        })
+            // Whoever was faster packed the same.
+            let _ = self.backward.set(packed);
+        }
+        self.backward.get_or_init(|| unreachable!("it was set above"))
     }
 }
 

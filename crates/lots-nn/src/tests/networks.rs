@@ -229,6 +229,46 @@ fn matrix_products_of_another_branch_in_between() {
     super::compare::report(&wrong);
 }
 
+/// Windows that reach exactly as far as the input is wide, padding included: its last rows and columns see none.
+#[test]
+fn winners_where_padding_hides_the_end_of_the_input() {
+    for batch in [2, 20] {
+        let mut draw = Draw::new(2);
+        let mut net = Net::new(&[12, 12, 12]);
+        let before = relu(&mut net, 0);
+        let before = conv(&mut net, &mut draw, before, 12, Window::new([1, 1]));
+        let window = Window { stride: [3; 2], pads: [1, 1, 1, 1], ..Window::new([3, 3]) };
+        let c = conv(&mut net, &mut draw, before, 8, window);
+        let p = max_pool(&mut net, c, 2, 2, 0);
+        let f = flatten(&mut net, p);
+        gemm(&mut net, &mut draw, f, 5);
+        check(&net, batch, 3).unwrap();
+    }
+}
+
+/// A view between a convolution and a max pool: another geometry (maxout over channels), or the same.
+#[test]
+fn views_between_a_convolution_and_a_max_pool() {
+    for batch in [2, 20] {
+        let mut draw = Draw::new(6);
+        let mut net = Net::new(&[12, 6, 6]);
+        let c = conv(&mut net, &mut draw, 0, 8, Window::new([3, 3]));
+        let wide = net.push(Op::Reshape { shape: vec![0, 2, 16, 4] }, &[c], vec![]);
+        let p = max_pool(&mut net, wide, 2, 2, 0);
+        let f = flatten(&mut net, p);
+        gemm(&mut net, &mut draw, f, 5);
+        check(&net, batch, 3).unwrap();
+
+        let mut net = Net::new(&[12, 6, 6]);
+        let c = conv(&mut net, &mut draw, 0, 8, Window::new([3, 3]));
+        let same = net.push(Op::Identity, &[c], vec![]);
+        let p = max_pool(&mut net, same, 2, 2, 0);
+        let f = flatten(&mut net, p);
+        gemm(&mut net, &mut draw, f, 5);
+        check(&net, batch, 4).unwrap();
+    }
+}
+
 /// A wide convolution with groups in front of a max pool: its winners cannot be sent back over all channels.
 #[test]
 fn grouped_convolution_in_front_of_a_max_pool() {

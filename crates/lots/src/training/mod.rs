@@ -73,7 +73,7 @@ impl<'d> Training<'d> {
         trainer: impl Fn(Graph, Recipe) -> lots_nn::Result<Trainer>,
     ) -> Result<Self, Error> {
         let recipe = Recipe::default();
-        let labels = data.labels_below(classes(&network))?;
+        let labels = data.labels_below(classes(&network)?)?;
         let batches = Batches::new(data.len(), recipe.batch, seed);
         // Wrong images are found before the first step.
         batch(network.input(), data, [0])?;
