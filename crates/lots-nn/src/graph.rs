@@ -311,6 +311,32 @@ fn glob(pattern: &[u8], text: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::glob;
+    use crate::lenet;
+
+    #[test]
+    fn layers_are_found_by_name_index_value_or_glob() {
+        let network = lenet(0);
+        let cases: [(&str, &[&str]); 8] = [
+            ("conv2", &["conv2"]),
+            ("2", &["conv2"]),
+            ("conv2_out", &["conv2"]),
+            ("relu1", &["relu1"]),
+            ("all", &["conv1", "conv2", "ip1", "ip2"]),
+            ("?onv*", &["conv1", "conv2"]),
+            ("+2", &[]),
+            ("5", &[]),
+        ];
+        let mut wrong = Vec::new();
+        for (pattern, wanted) in cases {
+            let found = network.find_layers(pattern).unwrap_or_default();
+            let names: Vec<&str> =
+                found.iter().map(|l| network.layers[l.0].name.as_str()).collect();
+            if names != wanted {
+                wrong.push(format!("{pattern}: {names:?}, wanted {wanted:?}"));
+            }
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
 
     #[test]
     fn globs_match_whole_names() {

@@ -94,6 +94,15 @@ mod tests {
     }
 
     #[test]
+    fn a_network_of_planes_is_no_classifier() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../lots-nn/tests/data/conv_pads.onnx");
+        let network = lots_nn::Graph::open(file).unwrap();
+        let refused = classes(&network).unwrap_err().to_string();
+        assert!(refused.ends_with("; wanted one row of logits"), "{refused}");
+        assert_eq!(classes(&lenet(0)).unwrap(), 10);
+    }
+
+    #[test]
     fn counts_agree_with_the_logits() {
         let network = lenet(3);
         let count = BATCH_VALUES / 784 + 9;

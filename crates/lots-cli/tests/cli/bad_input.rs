@@ -119,6 +119,10 @@ fn what_does_not_exist_is_told_with_a_remedy() {
         ("evaluate lenet.onnx --data bare", "bare has no labels, wanted one an image"),
         ("evaluate lenet.onnx --data digits:test:60", "digits has 60 test images, 0–59; found 60"),
         ("evaluate lenet.onnx --data digits --logits none/logits", "cannot write none/logits: "),
+        (
+            "evaluate lenet.onnx --data digits --logits lenet.onnx",
+            "lenet.onnx exists; give another",
+        ),
         ("train lenet --out out.onnx --data none", known),
         ("train lenet --out out.onnx --data bare", "bare has no labels, wanted one an image"),
         ("train lenet --out out.onnx --data digits --init none.onnx", "cannot read none.onnx: "),
