@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn a_network_of_planes_is_no_classifier() {
-        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../lots-nn/tests/data/conv_pads.onnx");
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../lots-nn/tests/data/max_pool.onnx");
         let network = lots_nn::Graph::open(file).unwrap();
         let refused = classes(&network).unwrap_err().to_string();
         assert!(refused.ends_with("; wanted one row of logits"), "{refused}");
