@@ -36,11 +36,7 @@ fn mnist() -> Vec<Image> {
 }
 
 fn faces(suffix: &str) -> Vec<Image> {
-    let read = |name: &&str| {
-        let rgb = image::open(data(&format!("faces/{name}{suffix}.png"))).unwrap().into_rgb8();
-        let (width, height) = (rgb.width() as usize, rgb.height() as usize);
-        Image::new(width, height, 3, rgb.into_raw()).unwrap()
-    };
+    let read = |name: &&str| Image::read_png(&data(&format!("faces/{name}{suffix}.png"))).unwrap();
     FACES.iter().map(read).collect()
 }
 

@@ -2,7 +2,7 @@
 
 use super::linear::add_row_sums;
 use super::pool::MaxPool;
-use super::{Keeper, Kept, Operator, Parameter, Run, Window};
+use super::{Keeper, Kept, Operator, Parameter, Run, Window, weight_and_bias, weight_or_bias};
 use crate::kernels::{
     ConvShape, Packed, Winners, conv_columns_back, conv_valid, conv_weight_gradient, line_length,
     winners_back, winners_weights,
@@ -356,16 +356,11 @@ impl Operator for Conv {
     }
 
     fn parameters(&self) -> Vec<Parameter<'_>> {
-        let mut all = vec![Parameter { role: "weight", value: &self.weight }];
-        all.extend(self.bias.as_ref().map(|value| Parameter { role: "bias", value }));
-        all
+        weight_and_bias(&self.weight, self.bias.as_ref())
     }
 
     fn parameter_mut(&mut self, at: usize) -> &mut [f32] {
-        match (at, &mut self.bias) {
-            (1, Some(bias)) => bias.data_mut(),
-            _ => self.weight.data_mut(),
-        }
+        weight_or_bias(at, &mut self.weight, self.bias.as_mut())
     }
 
     fn refresh(&mut self, parallel: bool) {

@@ -1,6 +1,6 @@
 //! Gemm and MatMul with constant weights.
 
-use super::{Keeper, Kept, Operator, Parameter, Run};
+use super::{Keeper, Kept, Operator, Parameter, Run, weight_and_bias, weight_or_bias};
 use crate::kernels::{LANES, Packed, matmul, matmul_weight_gradient, transpose_lanes, versioned};
 use crate::parallel::{WORTH, for_each_chunk};
 use crate::scratch::Buffer;
@@ -149,16 +149,11 @@ impl Operator for Linear {
     }
 
     fn parameters(&self) -> Vec<Parameter<'_>> {
-        let mut all = vec![Parameter { role: "weight", value: &self.weight }];
-        all.extend(self.bias.as_ref().map(|value| Parameter { role: "bias", value }));
-        all
+        weight_and_bias(&self.weight, self.bias.as_ref())
     }
 
     fn parameter_mut(&mut self, at: usize) -> &mut [f32] {
-        match (at, &mut self.bias) {
-            (1, Some(bias)) => bias.data_mut(),
-            _ => self.weight.data_mut(),
-        }
+        weight_or_bias(at, &mut self.weight, self.bias.as_mut())
     }
 
     fn refresh(&mut self, parallel: bool) {

@@ -107,6 +107,25 @@ pub(crate) struct Parameter<'a> {
     pub(crate) value: &'a Tensor,
 }
 
+/// The parameters of an operator with weights and perhaps a bias, in the order of its inputs.
+fn weight_and_bias<'a>(weight: &'a Tensor, bias: Option<&'a Tensor>) -> Vec<Parameter<'a>> {
+    let mut all = vec![Parameter { role: "weight", value: weight }];
+    all.extend(bias.map(|value| Parameter { role: "bias", value }));
+    all
+}
+
+/// Number `at` of [`weight_and_bias`], to change.
+fn weight_or_bias<'a>(
+    at: usize,
+    weight: &'a mut Tensor,
+    bias: Option<&'a mut Tensor>,
+) -> &'a mut [f32] {
+    match (at, bias) {
+        (1, Some(bias)) => bias.data_mut(),
+        _ => weight.data_mut(),
+    }
+}
+
 /// A sliding window over two axes, with its padding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Window {
