@@ -3,7 +3,7 @@
 use lots_nn::InputSpec;
 use ndarray::Array4;
 
-use crate::data::Dataset;
+use crate::data::{Dataset, NamedImage};
 use crate::error::DataError;
 use crate::image::Image;
 
@@ -31,6 +31,16 @@ pub fn batch(
 pub fn images_batch(input: &InputSpec, images: &[Image]) -> Result<Array4<f32>, DataError> {
     let parts = images.iter().map(|i| ([i.height(), i.width(), i.channels()], i.pixels()));
     fill(input, parts, |i| format!("image {i}"))
+}
+
+/// As [`images_batch`], with messages that name the image.
+pub(crate) fn batch_of(
+    input: &InputSpec,
+    images: &[&NamedImage],
+) -> Result<Array4<f32>, DataError> {
+    let parts = images.iter().map(|i| &i.image);
+    let parts = parts.map(|i| ([i.height(), i.width(), i.channels()], i.pixels()));
+    fill(input, parts, |i| images[i].name.clone())
 }
 
 fn fill<'a>(

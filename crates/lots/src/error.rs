@@ -12,6 +12,9 @@ pub enum Error {
     /// The network is at fault.
     #[error(transparent)]
     Network(#[from] lots_nn::Error),
+    /// Two images cannot be compared.
+    #[error(transparent)]
+    Measure(#[from] crate::measure::MeasureError),
     /// The network is no classifier.
     #[error("the network's output for one image has shape {shape:?}; wanted one row of logits")]
     NoLogits {
@@ -38,6 +41,9 @@ pub enum Error {
         /// The data set.
         data: String,
     },
+    /// An attack that makes no sense.
+    #[error("{0}")]
+    Attack(String),
     /// A checkpoint of other settings than those given.
     #[error("{checkpoint} was made with {setting} {made}, found {setting} {found}")]
     Resume {

@@ -2,8 +2,11 @@
 
 mod decode;
 mod file;
+mod perturbation;
 
 use std::fmt;
+
+pub use perturbation::perturbation;
 
 /// An 8-bit image, grey (1 channel) or RGB (3 channels).
 ///

@@ -1,0 +1,49 @@
+//! Hot/cold: one logit up, that of the origin's class down.
+
+use lots_nn::LayerId;
+
+use super::decision::Decision;
+use super::method::{Method, Seen};
+use crate::error::Error;
+
+/// Towards the class `hot` and away from the origin's: at the logits z, `+|z|` of the hot class, `−z` of the origin's, 0
+/// for all others.
+///
+/// Paper: HC, section 5.1. Source: Rozsa et al. 2016.
+#[derive(Clone, Copy, Debug)]
+pub struct HotCold {
+    /// The class to go to, another than the origin's.
+    pub hot: usize,
+}
+
+impl Method for HotCold {
+    fn name(&self) -> &'static str {
+        "hot-cold"
+    }
+
+    fn layer(&self, decision: &dyn Decision) -> LayerId {
+        decision.layer()
+    }
+
+    fn hot(&self) -> Option<usize> {
+        Some(self.hot)
+    }
+
+    fn cotangent(&self, seen: &Seen<'_>) -> Result<Vec<f32>, Error> {
+        let &Seen { origin: logits, class, .. } = seen;
+        let &hot = &self.hot;
+        if hot >= logits.len() {
+            let last = logits.len() - 1;
+            return Err(Error::Attack(format!("no class {hot} to make hot; classes are 0–{last}")));
+        }
+        if hot == class {
+            return Err(Error::Attack(format!(
+                "class {hot} cannot be hot: it is the origin's own; give another class"
+            )));
+        }
+        let mut cotangent = vec![0.0; logits.len()];
+        cotangent[hot] = logits[hot].abs();
+        cotangent[class] = -logits[class];
+        Ok(cotangent)
+    }
+}

@@ -1,0 +1,43 @@
+//! What a method has to say.
+
+use std::fmt::Debug;
+
+use lots_nn::LayerId;
+
+use super::decision::Decision;
+use crate::error::Error;
+
+/// A way to find a direction: a layer, and a cotangent to send back from it. The driver does the rest, so that no
+/// method can forget bounds, rounding, or the second look.
+pub trait Method: Debug + Send + Sync {
+    /// What users call it.
+    fn name(&self) -> &'static str;
+
+    /// The layer at which the cotangent lies.
+    fn layer(&self, decision: &dyn Decision) -> LayerId;
+
+    /// The cotangent, as long as the representation.
+    ///
+    /// # Errors
+    /// When the method cannot work with what it is given, such as no target.
+    fn cotangent(&self, seen: &Seen<'_>) -> Result<Vec<f32>, Error>;
+
+    /// The class that it heads for by itself, whatever the goal.
+    fn hot(&self) -> Option<usize> {
+        None
+    }
+
+    /// What is done to the direction before it is scaled to a largest change of one grey level a step.
+    fn finish(&self, _direction: &mut [f32]) {}
+}
+
+/// What the network sees at the method's layer.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen<'a> {
+    /// The representation of the origin.
+    pub origin: &'a [f32],
+    /// That of the target, if the attack has one.
+    pub target: Option<&'a [f32]>,
+    /// The class of the origin.
+    pub class: usize,
+}

@@ -1,0 +1,101 @@
+//! From origins, targets and a network to the smallest 8-bit images that change the class.
+//!
+//! A [`Method`] says which layer and which cotangent; everything else is the same for all of them and lies here: the
+//! direction `η = Jᵀ · cotangent`, the line search along it on 8-bit images, and the second look at what was found.
+
+mod decision;
+mod driver;
+mod gradient;
+mod hot_cold;
+mod method;
+mod ray;
+mod representation;
+mod search;
+mod units;
+
+use crate::image::Image;
+
+pub(crate) use decision::first_largest;
+pub use decision::{Argmax, Decision, Wanted};
+pub use driver::{Attacks, attack};
+pub use gradient::{Fgs, Fgv, has_zero_loss};
+pub use hot_cold::HotCold;
+pub use method::{Method, Seen};
+pub use representation::{Lots, Magnify, Reduce};
+pub use units::Units;
+
+/// One attack: a method on one origin. Images are positions in the list that [`attack()`] is given.
+#[derive(Clone, Copy, Debug)]
+pub struct Attack<'a> {
+    /// The image to perturb.
+    pub origin: usize,
+    /// The image whose representation leads the way, for methods that want one.
+    pub target: Option<usize>,
+    /// Which layer, which cotangent.
+    pub method: &'a dyn Method,
+    /// What counts as a success.
+    pub goal: Goal,
+    /// How far to go.
+    pub extent: Extent,
+    /// The only units of the layer that the cotangent keeps; `None` for all.
+    pub units: Option<&'a Units>,
+}
+
+/// What counts as a success.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Goal {
+    /// Any class but the origin's.
+    #[default]
+    Any,
+    /// The class of the attack's target: its label, or what the network says where it has none.
+    Target,
+    /// This class.
+    Class(usize),
+}
+
+/// How far to go along the direction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Extent {
+    /// To the smallest step found that reaches the goal.
+    #[default]
+    Smallest,
+    /// To the perturbation with this L∞ norm, 1–255 grey levels, whatever the class is then; where pixels saturate, less
+    /// of it is left. Paper: figures 1 and 2.
+    Linf(u8),
+}
+
+/// What came of an attack.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Attacked {
+    /// What the network says of the origin.
+    pub origin_class: usize,
+    /// The result.
+    pub outcome: Outcome,
+}
+
+/// The result of an attack. None of them is an error.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// An image that reaches the goal.
+    Adversarial(Perturbed),
+    /// No image along the ray reaches the goal. At a fixed L∞ norm there is an image all the same, to look at.
+    NotFound(Option<Perturbed>),
+    /// The network takes the origin for another class than its label, so there is nothing to change.
+    OriginMisclassified,
+    /// What comes back at the input is zero, or not finite: there is no direction to go.
+    NoDirection,
+}
+
+/// An image on the ray.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Perturbed {
+    /// The image, as it was judged: from these 8-bit pixels, alone.
+    pub image: Image,
+    /// What the network says of it.
+    pub class: usize,
+    /// How far along the direction, in grey levels of the pixel that changes most.
+    pub step: f32,
+    /// The largest step below that is known to miss the goal, at most 1/64 away; `None` at a fixed L∞ norm. What lies
+    /// further below was not all looked at: success along a ray is not monotone.
+    pub missed: Option<f32>,
+}

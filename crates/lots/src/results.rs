@@ -1,0 +1,110 @@
+//! A folder of results: images, and a line for each in `records.jsonl`.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Read, Write};
+use std::path::{Path, PathBuf};
+
+use crate::error::{DataError, shown};
+use crate::image::{Image, perturbation};
+use crate::record::Record;
+
+/// The file of the records.
+const RECORDS: &str = "records.jsonl";
+
+/// A folder that results are written to, each as soon as it is there: whatever stops the program, what is finished stays
+/// readable.
+#[derive(Debug)]
+pub struct Results {
+    folder: PathBuf,
+    records: File,
+    count: usize,
+}
+
+impl Results {
+    /// Makes `folder` and those above it, or takes it if it is empty. With `replace`, a folder with anything in it is taken
+    /// too: its records go, and images are replaced where their names come again.
+    ///
+    /// # Errors
+    /// When the folder cannot be made or written to, or is not empty and `replace` is off.
+    pub fn create(folder: &Path, replace: bool) -> Result<Self, DataError> {
+        let refuse = |e: std::io::Error| DataError::write(shown(folder), e);
+        fs::create_dir_all(folder).map_err(|e| match e.kind() {
+            ErrorKind::AlreadyExists => DataError::content(
+                shown(folder),
+                "is a file, wanted a folder for the results; give another",
+            ),
+            _ => refuse(e),
+        })?;
+        if !replace && fs::read_dir(folder).map_err(refuse)?.next().is_some() {
+            let problem =
+                "is not empty; give another folder, or --force to replace what has the same name";
+            return Err(DataError::content(shown(folder), problem));
+        }
+        let path = folder.join(RECORDS);
+        let records = OpenOptions::new().create(true).write(true).truncate(true).open(&path);
+        let records = records.map_err(|e| DataError::write(shown(&path), e))?;
+        Ok(Self { folder: folder.to_owned(), records, count: 0 })
+    }
+
+    /// Adds a result: writes its images, if it has any, names them in `record`, and writes that.
+    ///
+    /// # Errors
+    /// When a file cannot be written. What was added before stays.
+    pub fn add(
+        &mut self,
+        record: &mut Record,
+        origin: &Image,
+        perturbed: Option<&Image>,
+    ) -> Result<(), DataError> {
+        self.count += 1;
+        if let Some(perturbed) = perturbed {
+            let name = format!("{:04}-{}", self.count, file_stem(record));
+            let (image, difference) = (format!("{name}.png"), format!("{name}-perturbation.png"));
+            let (picture, scale) = perturbation(origin, perturbed);
+            perturbed.write_png(&self.folder.join(&image))?;
+            picture.write_png(&self.folder.join(&difference))?;
+            record.image = Some(image);
+            record.perturbation = Some(difference);
+            record.perturbation_scale = Some(scale);
+        }
+        let path = || shown(&self.folder.join(RECORDS));
+        let mut line = serde_json::to_vec(record).map_err(|e| DataError::write(path(), e))?;
+        line.push(b'\n');
+        // One call, so that no stop leaves half a line if the system can help it.
+        self.records.write_all(&line).map_err(|e| DataError::write(path(), e))
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+}
+
+/// Reads the records of a folder. A last line without its end is what a stop left behind, and is passed over.
+///
+/// # Errors
+/// When there is no `records.jsonl`, or a whole line of it is no record.
+pub fn read_records(folder: &Path) -> Result<Vec<Record>, DataError> {
+    let path = folder.join(RECORDS);
+    let mut text = String::new();
+    let read = File::open(&path).and_then(|mut file| file.read_to_string(&mut text));
+    read.map_err(|e| DataError::read(shown(&path), e))?;
+    let whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+    let record = |(i, line): (usize, &str)| {
+        serde_json::from_str(line).map_err(|e| {
+            DataError::content(shown(&path), format!("holds no record in line {}: {e}", i + 1))
+        })
+    };
+    whole.enumerate().map(record).collect()
+}
+
+/// What the files of a result are called, behind their number.
+fn file_stem(record: &Record) -> String {
+    let mut name = format!("{}-{}", record.method, record.layer);
+    if let Some(hot) = record.hot {
+        name += &format!("-{hot}");
+    }
+    // Layers may be called anything.
+    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '_' };
+    name.chars().map(plain).take(80).collect()
+}
