@@ -21,6 +21,10 @@ pub(crate) struct Layers {
 }
 
 impl Layers {
+    pub(crate) fn is_given(&self) -> bool {
+        !self.patterns.is_empty()
+    }
+
     /// The layers asked for, each once, from input to output; `None` where none was.
     pub(crate) fn of(&self, network: &Graph) -> Result<Option<Vec<LayerId>>> {
         let mut found = Vec::new();
@@ -56,6 +60,17 @@ impl Out {
         }
         Ok(())
     }
+}
+
+/// `--out`, `--force`, for results that are many files
+#[derive(Args)]
+pub(crate) struct OutFolder {
+    /// Folder for the results; it is made, and must be empty
+    #[arg(id = "out", long, value_name = "DIR")]
+    pub(crate) path: PathBuf,
+    /// Take a folder that is not empty; files of the same names are replaced
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 /// `--data`, by default what networks learn from.

@@ -1,10 +1,13 @@
 //! The command line of Lots.
 
 mod arguments;
+mod attack;
 mod evaluate;
 mod layers;
+mod measure;
 mod output;
 mod progress;
+mod signal;
 mod train;
 
 use std::process::ExitCode;
@@ -22,7 +25,7 @@ Example: a LeNet that reads digits, in two commands:
   lots train lenet --out lenet.onnx
   lots evaluate lenet.onnx
 
-Exit codes: 0 done, 1 stopped before the end, 2 error."
+Exit codes: 0 done, 1 not all of it (stopped, or not found), 2 error."
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -36,6 +39,10 @@ enum Command {
     Train(train::Command),
     /// Count the images that a network classifies wrongly
     Evaluate(evaluate::Arguments),
+    /// Find the smallest change of an image that changes its class
+    Attack(attack::Arguments),
+    /// Compare two images: L2, L∞ and PASS
+    Measure(measure::Arguments),
     /// List the layers of a network
     Layers(layers::Arguments),
 }
@@ -44,8 +51,8 @@ enum Command {
 enum Outcome {
     /// All that was promised.
     Done,
-    /// Less: the user stopped it.
-    Stopped,
+    /// Less: the user stopped it, or something was not found.
+    Incomplete,
 }
 
 fn main() -> ExitCode {
@@ -56,11 +63,13 @@ fn main() -> ExitCode {
     let outcome = match arguments.command {
         Command::Train(command) => train::run(&command),
         Command::Evaluate(arguments) => evaluate::run(&arguments),
+        Command::Attack(arguments) => attack::run(&arguments),
+        Command::Measure(arguments) => measure::run(&arguments),
         Command::Layers(arguments) => layers::run(&arguments),
     };
     match outcome {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
-        Ok(Outcome::Stopped) => ExitCode::from(1),
+        Ok(Outcome::Incomplete) => ExitCode::from(1),
         Err(e) => output::failure(&e),
     }
 }

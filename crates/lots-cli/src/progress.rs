@@ -47,6 +47,12 @@ pub(crate) fn images(count: usize) -> ProgressBar {
         .unwrap_or_else(ProgressBar::hidden)
 }
 
+/// A bar over `count` attacks; hidden where there is no terminal.
+pub(crate) fn attacks(count: usize) -> ProgressBar {
+    bar(0, count as u64, "{wide_bar} {pos}/{len} attacks  {eta} left")
+        .unwrap_or_else(ProgressBar::hidden)
+}
+
 fn bar(first: u64, count: u64, template: &str) -> Option<ProgressBar> {
     let style =
         ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());

@@ -3,8 +3,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -19,6 +18,7 @@ use crate::arguments::{Json, Out, Resume, Seed, Threads, TrainData};
 use crate::evaluate::{label_classes, percent};
 use crate::output::{print, print_json, tell};
 use crate::progress::TrainingProgress;
+use crate::signal::stop_on_signal;
 
 /// Iterations between two checkpoints.
 const CHECKPOINTS: u64 = 1000;
@@ -140,7 +140,7 @@ pub(crate) fn run(command: &Command) -> Result<Outcome> {
     } else if finished {
         print(&report.text(&data))?;
     }
-    Ok(if finished { Outcome::Done } else { Outcome::Stopped })
+    Ok(if finished { Outcome::Done } else { Outcome::Incomplete })
 }
 
 impl Report {
@@ -227,13 +227,4 @@ fn checkpoint_of(out: &Path) -> PathBuf {
     let mut name = OsString::from(out);
     name.push(".checkpoint");
     name.into()
-}
-
-/// Becomes true at Ctrl-C, or when the system asks the process to end.
-fn stop_on_signal() -> Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let signalled = Arc::clone(&stop);
-    ctrlc::set_handler(move || signalled.store(true, Ordering::Relaxed))
-        .context("cannot catch Ctrl-C")?;
-    Ok(stop)
 }

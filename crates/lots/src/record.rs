@@ -47,9 +47,9 @@ pub struct Record {
     /// What that class is called.
     pub label_name: Option<String>,
     /// How far along the direction, in grey levels of the pixel that changes most.
-    pub step: Option<f32>,
+    pub step: Option<f64>,
     /// The largest step below that is known to miss; `null` where L∞ was fixed.
-    pub missed: Option<f32>,
+    pub missed: Option<f64>,
     /// Euclidean norm of the perturbation, in grey levels.
     pub l2: Option<L2>,
     /// Largest change of one value, in grey levels.
@@ -146,8 +146,8 @@ impl Record {
             outcome: attacked.outcome.ending(),
             label: found.map(|found| found.class),
             label_name: found.map(|found| class_name(found.class)),
-            step: found.map(|found| found.step),
-            missed: found.and_then(|found| found.missed),
+            step: found.map(|found| found.step.into()),
+            missed: found.and_then(|found| found.missed).map(f64::from),
             l2: measures.map(|m| m.l2),
             linf: measures.map(|m| m.linf),
             pass: measures.map(|m| m.pass.score),

@@ -1,7 +1,7 @@
 //! A folder of results: images, and a line for each in `records.jsonl`.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, Read, Write};
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
 use crate::error::{DataError, shown};
@@ -16,7 +16,8 @@ const RECORDS: &str = "records.jsonl";
 #[derive(Debug)]
 pub struct Results {
     folder: PathBuf,
-    records: File,
+    /// Opened with the first result, so that a run that comes to nothing leaves nothing.
+    records: Option<File>,
     count: usize,
 }
 
@@ -27,7 +28,7 @@ impl Results {
     /// # Errors
     /// When the folder cannot be made or written to, or is not empty and `replace` is off.
     pub fn create(folder: &Path, replace: bool) -> Result<Self, DataError> {
-        let refuse = |e: std::io::Error| DataError::write(shown(folder), e);
+        let refuse = |e: io::Error| DataError::write(shown(folder), e);
         fs::create_dir_all(folder).map_err(|e| match e.kind() {
             ErrorKind::AlreadyExists => DataError::content(
                 shown(folder),
@@ -40,10 +41,7 @@ impl Results {
                 "is not empty; give another folder, or --force to replace what has the same name";
             return Err(DataError::content(shown(folder), problem));
         }
-        let path = folder.join(RECORDS);
-        let records = OpenOptions::new().create(true).write(true).truncate(true).open(&path);
-        let records = records.map_err(|e| DataError::write(shown(&path), e))?;
-        Ok(Self { folder: folder.to_owned(), records, count: 0 })
+        Ok(Self { folder: folder.to_owned(), records: None, count: 0 })
     }
 
     /// Adds a result: writes its images, if it has any, names them in `record`, and writes that.
@@ -67,11 +65,16 @@ impl Results {
             record.perturbation = Some(difference);
             record.perturbation_scale = Some(scale);
         }
-        let path = || shown(&self.folder.join(RECORDS));
-        let mut line = serde_json::to_vec(record).map_err(|e| DataError::write(path(), e))?;
+        let path = self.folder.join(RECORDS);
+        let refuse = |e: io::Error| DataError::write(shown(&path), e);
+        let mut line = serde_json::to_vec(record).map_err(|e| refuse(e.into()))?;
         line.push(b'\n');
+        let file = match &mut self.records {
+            Some(file) => file,
+            none => none.insert(File::create(&path).map_err(refuse)?),
+        };
         // One call, so that no stop leaves half a line if the system can help it.
-        self.records.write_all(&line).map_err(|e| DataError::write(path(), e))
+        file.write_all(&line).map_err(refuse)
     }
 
     /// The folder.
