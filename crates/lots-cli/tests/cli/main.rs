@@ -3,10 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "tests may panic")]
 #![allow(clippy::float_cmp, reason = "what is compared has to be the same number")]
 
+mod attack;
 mod bad_input;
 mod evaluate;
 mod help;
 mod layers;
+mod measure;
 mod train;
 
 use std::fs;
