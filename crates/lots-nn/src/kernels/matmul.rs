@@ -1,5 +1,7 @@
 //! Matrix products of packed weights with lane-blocked or single images.
 
+use std::ops::Range;
+
 use super::simd::Isa;
 use super::tile::{PANEL, Packed, Shared, Start, Tap, Taps, Tile};
 use super::{LANES, versioned};
@@ -36,13 +38,14 @@ pub(crate) fn matmul(
     let parallel = parallel && w.rows * x.len() > 8 * WORTH;
     let y = Shared::new(y);
     let panels = w.rows.div_ceil(PANEL);
-    for_each(parallel, panels, |p| {
-        if lanes == LANES {
-            lane_panel(isa, w, p, bias, groups, x, y);
-        } else {
-            single_panel(isa, w, p, bias, groups, x, y);
-        }
-    });
+    if lanes == LANES {
+        for_each(parallel, panels, |p| lane_panel(isa, w, p, bias, groups, x, y));
+    } else {
+        for_each(parallel, panels.div_ceil(ABREAST), |i| {
+            let first = i * ABREAST;
+            single_panels(isa, w, first..panels.min(first + ABREAST), bias, groups, x, y);
+        });
+    }
 }
 
 /// All images of one panel of sixteen outputs, lane-blocked.
@@ -93,43 +96,52 @@ fn lane_panel(
     }
 }
 
-/// All images of one panel of sixteen outputs, images one behind the other: outputs are the vector.
-fn single_panel(
+/// Panels that single images meet at a time: their chains run side by side, since one alone would wait for itself.
+const ABREAST: usize = 8;
+
+/// All images of at most [`ABREAST`] panels, images one behind the other: outputs are the vectors.
+fn single_panels(
     isa: Isa,
     w: &Packed,
-    p: usize,
+    panels: Range<usize>,
     bias: Option<&[f32]>,
     images: usize,
     x: &[f32],
     y: Shared<'_>,
 ) {
-    let rows = PANEL.min(w.rows - p * PANEL);
-    let panel = w.panel(p * PANEL);
-    let mut start = [0.0; PANEL];
-    if let Some(bias) = bias {
-        start[..rows].copy_from_slice(&bias[p * PANEL..][..rows]);
-    }
     let taps: Taps = std::iter::once(Tap { a: 0, b: 0 }).collect();
     for (image, count) in row_tiles(images, isa.tile_rows()) {
-        let tile = Tile {
-            taps: &taps,
-            depth: w.depth,
-            a: &x[image * w.depth..],
-            a_row: w.depth,
-            a_step: 1,
-            b: panel,
-            b_step: PANEL,
-            b_vectors: &[0],
-            start: Start::Columns(&start),
-            rows: count,
-        };
-        let mut c = [0.0; PANEL * 8];
-        // SAFETY: `c` is this call's own.
-        unsafe { tile.run(isa, Shared::new(&mut c), 0, PANEL, &[0]) };
-        for (i, out) in c.chunks_exact(PANEL).take(count).enumerate() {
-            // SAFETY: rows of this panel are written by this call alone.
-            unsafe { y.slice((image + i) * w.rows + p * PANEL, rows) }
-                .copy_from_slice(&out[..rows]);
+        for first in panels.clone().step_by(isa.tile_vectors(count)) {
+            let vectors = isa.tile_vectors(count).min(panels.end - first);
+            let row = first * PANEL;
+            let rows = (vectors * PANEL).min(w.rows - row);
+            let mut start = [0.0; ABREAST * PANEL];
+            if let Some(bias) = bias {
+                start[..rows].copy_from_slice(&bias[row..][..rows]);
+            }
+            let b_vectors: [usize; ABREAST] = std::array::from_fn(|v| v * w.depth * PANEL);
+            let c_vectors: [usize; ABREAST] = std::array::from_fn(|v| v * PANEL);
+            let tile = Tile {
+                taps: &taps,
+                depth: w.depth,
+                a: &x[image * w.depth..],
+                a_row: w.depth,
+                a_step: 1,
+                b: &w.data[row * w.depth..],
+                b_step: PANEL,
+                b_vectors: &b_vectors[..vectors],
+                start: Start::Columns(&start),
+                rows: count,
+            };
+            let mut c = [0.0; 8 * ABREAST * PANEL];
+            // SAFETY: `c` is this call's own.
+            unsafe {
+                tile.run(isa, Shared::new(&mut c), 0, ABREAST * PANEL, &c_vectors[..vectors]);
+            }
+            for (i, out) in c.chunks_exact(ABREAST * PANEL).take(count).enumerate() {
+                // SAFETY: rows of these panels are written by this call alone.
+                unsafe { y.slice((image + i) * w.rows + row, rows) }.copy_from_slice(&out[..rows]);
+            }
         }
     }
 }
