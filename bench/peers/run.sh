@@ -5,4 +5,5 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 setup=$("$here/setup.sh" | tee /dev/stderr)
 export LOTS_PEERS_PYTHON=${setup##*python: }
 cd "$here/../.."
-exec cargo bench --quiet -p lots-nn --bench peers
+cargo bench --quiet -p lots-nn --bench peers
+exec cargo bench --quiet -p lots --bench attacks

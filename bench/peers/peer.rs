@@ -1,0 +1,62 @@
+//! A PyTorch program of this folder, at the other end of a pipe: it answers each line with a line of JSON.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+/// The two layouts in which PyTorch keeps images.
+pub(crate) const VARIANTS: [&str; 2] = ["nchw", "channels_last"];
+
+pub(crate) struct Peer {
+    child: Child,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Peer {
+    /// Starts `script` and waits until it is ready; `None`, aloud, where no Python is named.
+    pub(crate) fn start(script: &str, arguments: &[&str]) -> Option<Self> {
+        // `cargo test --benches` only asks whether it starts.
+        let Ok(python) = std::env::var("LOTS_PEERS_PYTHON") else {
+            println!("{script}: skipped, LOTS_PEERS_PYTHON is not set; bench/peers/run.sh sets it");
+            return None;
+        };
+        let path = format!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../bench/peers/{}"), script);
+        let mut child = Command::new(&python)
+            .arg(path)
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|e| panic!("cannot start {python}: {e}; call bench/peers/run.sh"));
+        let answers = BufReader::new(child.stdout.take().unwrap());
+        let mut peer = Self { child, answers };
+        let ready = peer.answer();
+        println!("PyTorch {}, {} threads; Lots on as many", ready["torch"], ready["threads"]);
+        Some(peer)
+    }
+
+    fn answer(&mut self) -> serde_json::Value {
+        let mut line = String::new();
+        self.answers.read_line(&mut line).unwrap();
+        let answer: serde_json::Value =
+            serde_json::from_str(&line).expect("a line of JSON from the peer");
+        assert!(answer.get("error").is_none(), "{answer}");
+        answer
+    }
+
+    /// What it answers to `line`.
+    pub(crate) fn ask(&mut self, line: &str) -> serde_json::Value {
+        writeln!(self.child.stdin.as_mut().unwrap(), "{line}").unwrap();
+        self.answer()
+    }
+
+    /// Ends it.
+    pub(crate) fn quit(mut self) {
+        writeln!(self.child.stdin.as_mut().unwrap(), "quit").unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+pub(crate) fn median(mut x: Vec<f64>) -> f64 {
+    x.sort_by(f64::total_cmp);
+    x[x.len() / 2]
+}
