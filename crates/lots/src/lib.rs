@@ -11,6 +11,7 @@ mod image;
 mod measure;
 mod parallel;
 mod record;
+pub mod report;
 mod results;
 mod training;
 

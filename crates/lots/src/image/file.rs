@@ -40,7 +40,8 @@ impl Image {
         write_file(path, &bytes)
     }
 
-    fn to_png(&self) -> io::Result<Vec<u8>> {
+    /// The bytes of the file that [`write_png`](Self::write_png) writes.
+    pub(crate) fn to_png(&self) -> io::Result<Vec<u8>> {
         let side = |n: usize| {
             u32::try_from(n)
                 .map_err(|_| io::Error::other(format!("{n} pixels on a side are too many for PNG")))

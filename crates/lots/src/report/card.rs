@@ -1,0 +1,175 @@
+//! What a page shows of one record: pictures, the paper's caption, and a few words.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use super::method_title;
+use super::page::Exhibit;
+use crate::data::NamedImage;
+use crate::error::DataError;
+use crate::image::{Image, perturbation};
+use crate::record::{Ending, Record};
+
+/// Sides below this are shown as squares, larger ones smoothly.
+const COARSE: usize = 100;
+
+/// An image inside the page.
+pub(super) struct Picture {
+    /// The PNG as a `data:` URI.
+    pub(super) uri: String,
+    pub(super) alt: String,
+    pub(super) width: usize,
+    pub(super) height: usize,
+    /// Whether its pixels are to be seen.
+    pub(super) coarse: bool,
+}
+
+impl Picture {
+    pub(super) fn new(image: &Image, alt: String) -> Result<Self, DataError> {
+        let png = image.to_png().map_err(|e| DataError::write("the page", e))?;
+        let uri = format!("data:image/png;base64,{}", STANDARD.encode(png));
+        let (width, height) = (image.width(), image.height());
+        Ok(Self { uri, alt, width, height, coarse: width.max(height) < COARSE })
+    }
+}
+
+/// A result with its caption.
+pub(super) struct Card {
+    /// Where the attack set in: `conv1 (1)`, or its method.
+    pub(super) place: String,
+    /// What the network says of the image; a dash where there is none.
+    pub(super) class: String,
+    /// What was done, a sentence; `None` where there is nothing to say.
+    pub(super) note: Option<String>,
+    /// `None` where the attack left no image.
+    pub(super) shown: Option<Shown>,
+    /// Why there is none.
+    pub(super) missing: String,
+}
+
+/// The image that an attack left.
+pub(super) struct Shown {
+    pub(super) perturbed: Picture,
+    /// The origin, to be shown in its place.
+    pub(super) origin: Picture,
+    pub(super) perturbation: Picture,
+    /// The change that black and white stand for, in grey levels.
+    pub(super) reach: String,
+    /// Rounded as in the paper's captions, as are the others.
+    pub(super) pass: String,
+    pub(super) l2: String,
+    pub(super) linf: String,
+}
+
+impl Card {
+    /// # Errors
+    /// When the image is not of its origin's shape.
+    pub(super) fn new(origin: &NamedImage, exhibit: &Exhibit) -> Result<Self, DataError> {
+        let record = &exhibit.record;
+        let place = place(record);
+        let shown = exhibit.image.as_ref().map(|image| shown(origin, image, record, &place));
+        Ok(Self {
+            class: record.label_name.clone().unwrap_or_else(|| "–".to_owned()),
+            note: note(record),
+            missing: missing(record),
+            shown: shown.transpose()?,
+            place,
+        })
+    }
+}
+
+fn shown(
+    origin: &NamedImage,
+    image: &Image,
+    record: &Record,
+    place: &str,
+) -> Result<Shown, DataError> {
+    let shape = |image: &Image| [image.height(), image.width(), image.channels()];
+    if shape(&origin.image) != shape(image) {
+        let name = record.image.as_deref().unwrap_or("a perturbed image");
+        let problem = format!("is {image:?}, wanted the shape of its origin, {:?}", origin.image);
+        return Err(DataError::content(name, problem));
+    }
+    let (picture, scale) = perturbation(&origin.image, image);
+    let reach = format!("{:.0}", scale * 127.0);
+    let class = record.label_name.as_deref().unwrap_or("?");
+    let was = &record.origin_name;
+    let number = |value: Option<f64>, decimals: usize| match value {
+        Some(value) => format!("{value:.decimals$}"),
+        None => "–".to_owned(),
+    };
+    Ok(Shown {
+        perturbed: Picture::new(
+            image,
+            format!("A perturbed {was} that the network reads as {class}; {place}"),
+        )?,
+        origin: Picture::new(&origin.image, format!("The {was} before its perturbation"))?,
+        perturbation: Picture::new(
+            &picture,
+            format!("The perturbation at {place}, at most {reach} grey levels"),
+        )?,
+        reach,
+        pass: number(record.pass, 4),
+        l2: number(record.l2.map(|l2| l2.0), 0),
+        linf: number(record.linf.map(|linf| f64::from(linf.0)), 0),
+    })
+}
+
+/// The first words of the caption: the layer and its index as in the paper, and for methods that have no layer to
+/// choose, the method.
+fn place(record: &Record) -> String {
+    match (record.method.as_str(), record.layer_index) {
+        ("lots" | "magnify" | "reduce", Some(index)) => format!("{} ({index})", record.layer),
+        ("lots" | "magnify" | "reduce", None) => record.layer.clone(),
+        (method, _) => method_title(method).to_owned(),
+    }
+}
+
+/// What was done, and, if it left an image, how far it went.
+fn note(record: &Record) -> Option<String> {
+    let way = match (record.method.as_str(), record.hot) {
+        ("lots", _) => Some("towards the target".to_owned()),
+        ("magnify", _) => Some("magnified".to_owned()),
+        ("reduce", _) => Some("reduced".to_owned()),
+        (_, Some(hot)) => Some(format!("towards {hot}")),
+        _ => None,
+    };
+    let units = record.units.as_ref().map(|units| format!("units {units} only"));
+    let extent = record.label.map(|_| match record.fixed_linf {
+        Some(linf) => format!("L∞ fixed at {linf}"),
+        None => format!("until {}", wish(record)),
+    });
+    let stayed = record.label == Some(record.origin_class);
+    let stayed = stayed.then(|| "class unchanged".to_owned());
+    let words: Vec<String> = [way, units, extent, stayed].into_iter().flatten().collect();
+    let mut note = words.join(", ") + ".";
+    // All of these begin with a plain letter.
+    note.get_mut(..1)?.make_ascii_uppercase();
+    (!words.is_empty()).then_some(note)
+}
+
+/// What counts as a success, as the end of a sentence.
+fn wish(record: &Record) -> String {
+    match (record.goal.as_str(), record.target_label) {
+        ("any", _) => "the class changes".to_owned(),
+        ("target", Some(label)) => format!("read as {label}"),
+        ("target", None) => "read as the target".to_owned(),
+        (class, _) => format!("read as {class}"),
+    }
+}
+
+/// Why there is no image.
+fn missing(record: &Record) -> String {
+    match record.outcome {
+        Ending::OriginMisclassified => format!(
+            "The network reads the origin as {}, not as {}: nothing to change.",
+            record.origin_class, record.origin_name
+        ),
+        Ending::NoDirection => "Nothing comes back at the pixels: no direction to go.".to_owned(),
+        Ending::NotFound if record.goal == "any" => {
+            "No step in this direction changes the class.".to_owned()
+        }
+        Ending::NotFound => format!("No step in this direction is {}.", wish(record)),
+        Ending::Adversarial => "Its image is not stored.".to_owned(),
+    }
+}

@@ -1,0 +1,22 @@
+//! Pages and tables made of records: nothing here runs a network.
+//!
+//! A page is one HTML file that asks for nothing else: pictures and style lie inside it. The templates are in
+//! `templates/`; what a record looks like in words and numbers is decided in one place, its card.
+
+mod card;
+mod page;
+mod table1;
+
+pub use page::{DemoPage, Exhibit, Figure, read_exhibits};
+pub use table1::table1_text;
+
+/// What a method, as users call it, is called in a text.
+fn method_title(method: &str) -> &str {
+    match method {
+        "fgs" => "FGS",
+        "fgv" => "FGV",
+        "hot-cold" => "hot/cold",
+        "lots" => "LOTS",
+        other => other,
+    }
+}
