@@ -319,7 +319,8 @@ fn others(network: &Graph, decision: &Argmax, origin: &NamedImage) -> Result<Vec
     Ok((0..logits.ncols()).filter(|&other| Some(other) != class).collect())
 }
 
-fn layer(network: &Graph, id: LayerId) -> Result<&LayerInfo> {
+/// What the network knows of a layer.
+pub(crate) fn layer(network: &Graph, id: LayerId) -> Result<&LayerInfo> {
     let found = network.layers().iter().find(|layer| layer.id == id);
     found.ok_or_else(|| anyhow::anyhow!("no such layer in {}", network.name()))
 }

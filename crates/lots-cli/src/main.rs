@@ -2,6 +2,7 @@
 
 mod arguments;
 mod attack;
+mod demo;
 mod evaluate;
 mod layers;
 mod measure;
@@ -21,9 +22,10 @@ use clap::{Parser, Subcommand};
     version,
     max_term_width = 80,
     after_help = "\
-Example: a LeNet that reads digits, in two commands:
+Examples: all of it on digits, in one command; and step by step:
+  lots demo
   lots train lenet --out lenet.onnx
-  lots evaluate lenet.onnx
+  lots attack lenet.onnx --origin mnist:test:4 --target mnist:test:9 --out found
 
 Exit codes: 0 done, 1 not all of it (stopped, or not found), 2 error."
 )]
@@ -34,6 +36,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// See the whole thing: LeNet on MNIST, attacked at every layer, in a page
+    Demo(demo::Arguments),
     /// Train a network
     #[command(subcommand, after_help = "Example:\n  lots train lenet --out lenet.onnx")]
     Train(train::Command),
@@ -61,6 +65,7 @@ fn main() -> ExitCode {
         Err(e) => return output::usage(&e),
     };
     let outcome = match arguments.command {
+        Command::Demo(arguments) => demo::run(&arguments),
         Command::Train(command) => train::run(&command),
         Command::Evaluate(arguments) => evaluate::run(&arguments),
         Command::Attack(arguments) => attack::run(&arguments),
