@@ -25,7 +25,7 @@ fn network() -> &'static [u8] {
 }
 
 /// A folder with `lenet.onnx`, trained a little, and `four.png`, which it reads as a 4.
-fn workplace() -> TempDir {
+pub(crate) fn workplace() -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("lenet.onnx"), network()).unwrap();
     open_image("mnist:test:4").unwrap().image.write_png(&dir.path().join("four.png")).unwrap();

@@ -5,6 +5,7 @@
 
 mod attack;
 mod bad_input;
+mod demo;
 mod evaluate;
 mod help;
 mod layers;
