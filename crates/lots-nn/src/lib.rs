@@ -15,11 +15,6 @@
 //! # Ok::<(), lots_nn::Error>(())
 //! ```
 
-/// The README's example must compile.
-#[cfg(doctest)]
-#[doc = include_str!("../../../README.md")]
-struct Readme;
-
 mod error;
 mod exec;
 mod graph;

@@ -1,4 +1,12 @@
-//! Layerwise origin-target synthesis (LOTS).
+//! Layerwise origin-target synthesis (LOTS): from origins, targets and a network to the smallest 8-bit images that change
+//! the class, with measures, records and reports.
+//!
+//! [`attack::attack()`] is where to begin.
+
+/// The README's example must compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
 
 pub mod attack;
 mod batch;
