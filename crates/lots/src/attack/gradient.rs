@@ -65,17 +65,18 @@ pub fn has_zero_loss(logits: &[f32], class: usize) -> bool {
     is_one
 }
 
-/// `softmax(z) − onehot(class)`. In f64, and for the class itself as −Σ of the others, so that it is not zero where the
-/// class is nearly sure.
+/// `softmax(z) − onehot(class)`, divided by its largest entry, which is that of the class: only the direction counts. What
+/// remains is the softmax over the other classes, and −1; it never vanishes, however sure the class is.
 fn slope_of_loss(logits: &[f32], class: usize) -> Vec<f32> {
-    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let powers: Vec<f64> = logits.iter().map(|z| f64::from(z - largest).exp()).collect();
-    let sum: f64 = powers.iter().sum();
-    let others: f64 = powers.iter().enumerate().filter(|&(i, _)| i != class).map(|(_, p)| p).sum();
-    let slope = |(i, p): (usize, &f64)| if i == class { -others / sum } else { p / sum };
-    let slopes: Vec<f64> = powers.iter().enumerate().map(slope).collect();
-    // Only the direction counts, and very small numbers would lose their last bits on the way back.
-    let scale = slopes.iter().fold(0.0_f64, |most, x| most.max(x.abs()));
-    let scale = if scale > 0.0 { scale } else { 1.0 };
-    slopes.iter().map(|x| (x / scale) as f32).collect()
+    let others = || logits.iter().enumerate().filter(|&(i, _)| i != class);
+    let largest = others().fold(f32::NEG_INFINITY, |most, (_, &z)| most.max(z));
+    let power = |z: f32| (f64::from(z) - f64::from(largest)).exp();
+    let sum: f64 = others().map(|(_, &z)| power(z)).sum();
+    let slope = |(i, &z): (usize, &f32)| match i {
+        _ if i != class => (power(z) / sum) as f32,
+        // The only class there is has no loss.
+        _ if logits.len() == 1 => 0.0,
+        _ => -1.0,
+    };
+    logits.iter().enumerate().map(slope).collect()
 }

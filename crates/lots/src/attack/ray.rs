@@ -23,10 +23,14 @@ impl Ray {
         mut direction: Vec<f32>,
         method: &dyn Method,
     ) -> Option<Self> {
-        if !direction.iter().all(|x| x.is_finite()) {
+        let is_finite = |direction: &[f32]| direction.iter().all(|x| x.is_finite());
+        if !is_finite(&direction) {
             return None;
         }
         method.finish(&mut direction);
+        if !is_finite(&direction) {
+            return None;
+        }
         let largest = direction.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
         if largest == 0.0 {
             return None;
