@@ -99,7 +99,7 @@ impl Iterator for Attacks<'_> {
 /// How far an attack has come.
 enum Progress {
     /// To its end.
-    Ended(Outcome),
+    Ended(Attacked),
     /// It has a direction to go.
     Underway(Box<Underway>),
 }
@@ -199,14 +199,14 @@ impl<'a> Attacks<'a> {
             let forward = self.forward(attacks)?;
             let (mut progress, error) = self.start(&forward, attacks)?;
             refused = error.or(refused);
-            self.search(progress.iter_mut().map(|(_, progress)| progress))?;
+            self.search(&mut progress)?;
             let ends = attacks.iter().zip(progress).collect();
-            ended = parallel::map(ends, |(attack, (origin_class, progress))| {
-                let outcome = match progress {
-                    Progress::Ended(outcome) => outcome,
-                    Progress::Underway(underway) => self.end(*underway, attack)?,
-                };
-                Ok(Attacked { origin_class, outcome })
+            ended = parallel::map(ends, |(attack, progress)| match progress {
+                Progress::Ended(attacked) => Ok(attacked),
+                Progress::Underway(underway) => {
+                    let origin_class = underway.class;
+                    Ok(Attacked { origin_class, outcome: self.end(*underway, attack)? })
+                }
             })
             .into();
         }
@@ -256,13 +256,12 @@ impl<'a> Attacks<'a> {
         Ok(Forward { positions, pixels, trace, seen, classes })
     }
 
-    /// Sends the cotangents of all attacks back, or of those before the first that makes no sense. With each stands its
-    /// origin's class.
+    /// Sends the cotangents of all attacks back, or of those before the first that makes no sense.
     fn start(
         &self,
         forward: &Forward<'_>,
         attacks: &[Attack<'_>],
-    ) -> Result<(Vec<(usize, Progress)>, Option<Error>), Error> {
+    ) -> Result<(Vec<Progress>, Option<Error>), Error> {
         let mut planned = Vec::new();
         let mut refused = None;
         for attack in attacks {
@@ -287,27 +286,26 @@ impl<'a> Attacks<'a> {
         check_count(directions.len_of(Axis(0)), rows.len(), "directions for", "cotangents")?;
         let mut directions = directions.outer_iter();
         let mut progress = Vec::new();
-        for ((class, plan), attack) in planned.iter().zip(attacks) {
-            let (Some(Plan { wanted, .. }), class) = (plan, *class) else {
-                progress.push((*class, Progress::Ended(Outcome::OriginMisclassified)));
+        for ((class, plan), attack) in planned.into_iter().zip(attacks) {
+            let ended = |outcome| Progress::Ended(Attacked { origin_class: class, outcome });
+            let Some(Plan { wanted, .. }) = plan else {
+                progress.push(ended(Outcome::OriginMisclassified));
                 continue;
             };
             let direction =
                 directions.next().map(|d| d.iter().copied().collect()).unwrap_or_default();
             let origin = forward.pixels.index_axis(Axis(0), forward.row(attack.origin));
             let origin = origin.iter().copied().collect();
-            let begun = match Ray::new(origin, direction, attack.method) {
-                None => Progress::Ended(Outcome::NoDirection),
+            progress.push(match Ray::new(origin, direction, attack.method) {
+                None => ended(Outcome::NoDirection),
                 Some(ray) => {
                     let seen = forward.seen(self.decision.layer(), attack.origin);
-                    let search = Search::new(self.decision.distance(seen, *wanted));
+                    let search = Search::new(self.decision.distance(seen, wanted));
                     // A fixed step needs no search.
                     let found = (attack.extent != Extent::Smallest).then_some(Found::Nothing);
-                    let wanted = *wanted;
                     Progress::Underway(Box::new(Underway { ray, class, wanted, search, found }))
                 }
-            };
-            progress.push((class, begun));
+            });
         }
         Ok((progress, refused))
     }
@@ -407,10 +405,11 @@ impl<'a> Attacks<'a> {
     }
 
     /// Searches along all rays at once; in each round, those that are not at their end are judged again.
-    fn search<'p>(&self, progress: impl Iterator<Item = &'p mut Progress>) -> Result<(), Error> {
+    fn search(&self, progress: &mut [Progress]) -> Result<(), Error> {
         let InputSpec { channels, height, width, .. } = *self.network.input();
         let size = channels * height * width;
         let mut open: Vec<&mut Underway> = progress
+            .iter_mut()
             .filter_map(|one| match one {
                 Progress::Underway(underway) if underway.found.is_none() => Some(&mut **underway),
                 _ => None,

@@ -470,7 +470,7 @@ mod tests {
                 image(step).iter().zip(&origin).map(|(x, o)| u32::from(x.abs_diff(*o))).sum()
             };
             let hits = |step| moved(step) >= goal;
-            let miss = |step| if hash(seed, moved(step)) % 2 == 0 { Answer::Origin } else { Answer::Other };
+            let miss = |step| if hash(seed, moved(step)).is_multiple_of(2) { Answer::Origin } else { Answer::Other };
             let answer = |step| if hits(step) { Answer::Hit } else { miss(step) };
             let at = |step| distance.at(moved(step), f64::from(goal) - 0.5);
             let found = run(&ray, |step| (answer(step), at(step)), at(0));
