@@ -213,7 +213,7 @@ enum Ours {
 #[test]
 fn steps_are_those_of_doubling_and_bisection() {
     let network = trained();
-    let (images, cases) = cases(network, 60, 20);
+    let (images, cases) = cases(network, 60, 12);
     let requests = cases.iter().map(|case| Attack {
         goal: case.goal,
         ..smallest(case.origin, case.target, &*case.method)
