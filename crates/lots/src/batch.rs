@@ -43,6 +43,32 @@ pub(crate) fn batch_of(
     fill(input, parts, |i| images[i].name.clone())
 }
 
+/// Whether the network takes `image`.
+///
+/// # Errors
+/// When it does not.
+pub(crate) fn check_fits(input: &InputSpec, image: &NamedImage) -> Result<(), DataError> {
+    let shape = [image.image.height(), image.image.width(), image.image.channels()];
+    check_shape(input, shape, || image.name.clone())
+}
+
+fn check_shape(
+    input: &InputSpec,
+    shape: [usize; 3],
+    name: impl FnOnce() -> String,
+) -> Result<(), DataError> {
+    let InputSpec { channels, height, width, .. } = *input;
+    if shape == [height, width, channels] {
+        return Ok(());
+    }
+    let [h, w, c] = shape;
+    let problem = format!(
+        "has {h}×{w}×{c} (height × width × channels), the network takes \
+         {height}×{width}×{channels}; give images of that shape"
+    );
+    Err(DataError::content(name(), problem))
+}
+
 fn fill<'a>(
     input: &InputSpec,
     images: impl Iterator<Item = ([usize; 3], &'a [u8])>,
@@ -52,14 +78,7 @@ fn fill<'a>(
     let mut values = Vec::new();
     let mut count = 0;
     for (shape, pixels) in images {
-        if shape != [height, width, channels] {
-            let [h, w, c] = shape;
-            let problem = format!(
-                "has {h}×{w}×{c} (height × width × channels), the network takes \
-                 {height}×{width}×{channels}; give images of that shape"
-            );
-            return Err(DataError::content(name(count), problem));
-        }
+        check_shape(input, shape, || name(count))?;
         for channel in 0..channels {
             values.extend(pixels.iter().skip(channel).step_by(channels).map(|&p| f32::from(p)));
         }

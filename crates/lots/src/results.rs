@@ -1,7 +1,7 @@
 //! A folder of results: images, and a line for each in `records.jsonl`.
 
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use crate::error::{DataError, shown};
@@ -89,12 +89,11 @@ impl Results {
 /// When there is no `records.jsonl`, or a whole line of it is no record.
 pub fn read_records(folder: &Path) -> Result<Vec<Record>, DataError> {
     let path = folder.join(RECORDS);
-    let mut text = String::new();
-    let read = File::open(&path).and_then(|mut file| file.read_to_string(&mut text));
-    read.map_err(|e| DataError::read(shown(&path), e))?;
-    let whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
-    let record = |(i, line): (usize, &str)| {
-        serde_json::from_str(line).map_err(|e| {
+    // Bytes, not text: a stop may have cut the last line within a character.
+    let bytes = fs::read(&path).map_err(|e| DataError::read(shown(&path), e))?;
+    let whole = bytes.split_inclusive(|&b| b == b'\n').filter(|line| line.ends_with(b"\n"));
+    let record = |(i, line): (usize, &[u8])| {
+        serde_json::from_slice(line).map_err(|e| {
             DataError::content(shown(&path), format!("holds no record in line {}: {e}", i + 1))
         })
     };

@@ -13,6 +13,10 @@ pub trait Decision: Send + Sync {
     /// The class of a representation at [`layer`](Self::layer), if it has one.
     fn decide(&self, representation: &[f32]) -> Option<usize>;
 
+    /// Whether the class would stay the same if the network's sums were rounded otherwise, as other programs do. Only where
+    /// it would, the search has found something: what is saved is to have its class in every runtime.
+    fn is_clear(&self, representation: &[f32]) -> bool;
+
     /// How far the representation is from what is wanted: above 0 where it misses, 0 or below where it is reached, and
     /// the smaller the nearer. It guides the search; whether the goal is reached is [`decide`](Self::decide)'s.
     fn distance(&self, representation: &[f32], wanted: Wanted) -> f32;
@@ -36,6 +40,10 @@ impl Wanted {
         }
     }
 }
+
+/// The largest logit is clear of the next one if they differ by more than this share of the largest of all. Other runtimes
+/// round LeNet's logits otherwise by less than a tenth of it (`references/check_lenet.py`).
+const CLEAR: f32 = 1e-5;
 
 /// The largest logit decides; of equal ones, the first. Logits that are not finite are no class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +69,16 @@ impl Decision for Argmax {
 
     fn decide(&self, logits: &[f32]) -> Option<usize> {
         logits.iter().all(|z| z.is_finite()).then(|| first_largest(logits))
+    }
+
+    fn is_clear(&self, logits: &[f32]) -> bool {
+        let best = first_largest(logits);
+        let others = logits.iter().enumerate().filter(|&(i, _)| i != best);
+        let (next, size) = others
+            .fold((f32::NEG_INFINITY, logits[best].abs()), |(next, size), (_, &z)| {
+                (next.max(z), size.max(z.abs()))
+            });
+        logits[best] - next > CLEAR * size
     }
 
     fn distance(&self, logits: &[f32], wanted: Wanted) -> f32 {
@@ -108,6 +126,23 @@ mod tests {
         }
         assert!((argmax.distance(&rows[0], Wanted::Not(0)) - 1.0).abs() < 1e-6);
         assert!((argmax.distance(&rows[0], Wanted::Class(1)) - 2.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_class_is_clear_beyond_what_rounding_changes() {
+        let argmax = Argmax::of(&lots_nn::lenet(0)).unwrap();
+        let cases = [
+            (&[1.0, 1.0][..], false),
+            (&[1.0, 1.000_001], false),
+            (&[1.000_1, 1.0], true),
+            (&[-1.0, -1.000_1], true),
+            (&[1.000_1, 1.0, -100.0], false),
+            (&[0.0, 0.0], false),
+            (&[3.0], true),
+        ];
+        for (logits, wanted) in cases {
+            assert_eq!(argmax.is_clear(logits), wanted, "{logits:?}");
+        }
     }
 
     #[test]

@@ -3,14 +3,14 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use lots_nn::{Cotangent, InputSpec, LayerId, LayerInfo, Network, Trace};
-use ndarray::{Array2, Array4, ArrayView4, Axis};
+use ndarray::{Array2, Array4, ArrayView1, ArrayView4, Axis};
 
 use super::decision::{Decision, Wanted};
 use super::method::Seen;
 use super::ray::Ray;
 use super::search::{Answer, Found, Search};
 use super::{Attack, Attacked, Extent, Goal, Outcome, Perturbed};
-use crate::batch::{batch_of, images_batch};
+use crate::batch::{batch_of, check_fits, images_batch};
 use crate::data::NamedImage;
 use crate::error::Error;
 use crate::parallel;
@@ -56,9 +56,10 @@ const SEEN_VALUES: usize = 1 << 26;
 /// ```
 ///
 /// # Errors
-/// The results before the error are yielded; after it, there are no more. Attacks fail when images do not fit the
-/// network, a position is not that of an image, the method wants a target and has none, the goal is the origin's own
-/// class, units or classes do not exist, or the network's output is not finite or changes from call to call.
+/// The results before an attack that makes no sense are yielded; after an error, there are no more. Attacks fail when images
+/// do not fit the network, a position is not that of an image, the method wants a target and has none, the goal is the
+/// origin's own class, units or classes do not exist, an L∞ norm of 0 is asked for, the network's output for an origin or
+/// target is not finite, or what the network says changes from call to call.
 pub fn attack<'a>(
     network: &'a dyn Network,
     decision: &'a dyn Decision,
@@ -75,7 +76,8 @@ pub struct Attacks<'a> {
     images: &'a [NamedImage],
     /// Those not yet run.
     attacks: &'a [Attack<'a>],
-    ready: VecDeque<Attacked>,
+    /// An error is the last of them.
+    ready: VecDeque<Result<Attacked, Error>>,
 }
 
 impl Iterator for Attacks<'_> {
@@ -83,24 +85,30 @@ impl Iterator for Attacks<'_> {
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.ready.is_empty() && !self.attacks.is_empty() {
-            match self.run_some() {
-                Ok(results) => self.ready = results,
-                Err(e) => {
-                    self.attacks = &[];
-                    return Some(Err(e));
-                }
-            }
+            self.ready = self.run_some().unwrap_or_else(|e| [Err(e)].into());
         }
-        self.ready.pop_front().map(Ok)
+        let next = self.ready.pop_front();
+        if matches!(next, Some(Err(_))) {
+            self.attacks = &[];
+            self.ready.clear();
+        }
+        next
     }
 }
 
 /// How far an attack has come.
 enum Progress {
     /// To its end.
-    Ended(Outcome),
+    Ended(Attacked),
     /// It has a direction to go.
     Underway(Box<Underway>),
+}
+
+/// What an attack is about to do.
+struct Plan {
+    layer: LayerId,
+    wanted: Wanted,
+    cotangent: Vec<f32>,
 }
 
 struct Underway {
@@ -120,8 +128,8 @@ struct Forward<'a> {
     trace: Box<dyn Trace + 'a>,
     /// Ascending by layer.
     seen: Vec<(LayerId, Array2<f32>)>,
-    /// One for each of `positions`.
-    classes: Vec<usize>,
+    /// One for each of `positions`, if the network gives it one.
+    classes: Vec<Option<usize>>,
 }
 
 impl Forward<'_> {
@@ -129,7 +137,7 @@ impl Forward<'_> {
         self.positions.partition_point(|&p| p < position)
     }
 
-    fn class(&self, position: usize) -> usize {
+    fn class(&self, position: usize) -> Option<usize> {
         self.classes[self.row(position)]
     }
 
@@ -153,7 +161,15 @@ impl<'a> Attacks<'a> {
         for (i, attack) in self.attacks.iter().enumerate() {
             let layer = attack.method.layer(self.decision);
             if layers.insert(layer) {
-                numbers += size(layer)?;
+                match size(layer) {
+                    Ok(size) => numbers += size,
+                    // Those before it are run all the same.
+                    Err(_) if i > 0 => {
+                        end = if end == 0 { i } else { end };
+                        break;
+                    }
+                    Err(e) => return Err(e),
+                }
             }
             images.insert(attack.origin);
             images.extend(attack.target);
@@ -163,7 +179,7 @@ impl<'a> Attacks<'a> {
             }
             // Rather between two origins than within one.
             let next = self.attacks.get(i + 1);
-            if end == 0 || next.is_none_or(|next| next.origin != attack.origin) {
+            if next.is_none_or(|next| next.origin != attack.origin) {
                 end = i + 1;
             }
         }
@@ -172,20 +188,46 @@ impl<'a> Attacks<'a> {
         Ok(some)
     }
 
-    fn run_some(&mut self) -> Result<VecDeque<Attacked>, Error> {
+    /// Results of some attacks; where one of them makes no sense, of those before it, and the error.
+    fn run_some(&mut self) -> Result<VecDeque<Result<Attacked, Error>>, Error> {
         let attacks = self.take_some()?;
-        let forward = self.forward(attacks)?;
-        let mut progress = self.start(&forward, attacks)?;
-        self.search(&mut progress)?;
-        let ends = attacks.iter().zip(progress).collect();
-        let ended = parallel::map(ends, |(attack, progress)| {
-            let outcome = match progress {
-                Progress::Ended(outcome) => outcome,
-                Progress::Underway(underway) => self.end(*underway, attack)?,
-            };
-            Ok(Attacked { origin_class: forward.class(attack.origin), outcome })
-        });
-        ended.into_iter().collect()
+        let unfit = attacks.iter().enumerate().find_map(|(i, a)| Some((i, self.check(a).err()?)));
+        let (count, mut refused) = unfit.map_or((attacks.len(), None), |(i, e)| (i, Some(e)));
+        let attacks = &attacks[..count];
+        let mut ended = VecDeque::new();
+        if !attacks.is_empty() {
+            let forward = self.forward(attacks)?;
+            let (mut progress, error) = self.start(&forward, attacks)?;
+            refused = error.or(refused);
+            self.search(&mut progress)?;
+            let ends = attacks.iter().zip(progress).collect();
+            ended = parallel::map(ends, |(attack, progress)| match progress {
+                Progress::Ended(attacked) => Ok(attacked),
+                Progress::Underway(underway) => {
+                    let origin_class = underway.class;
+                    Ok(Attacked { origin_class, outcome: self.end(*underway, attack)? })
+                }
+            })
+            .into();
+        }
+        ended.extend(refused.map(Err));
+        Ok(ended)
+    }
+
+    /// What can be said against an attack before anything is computed.
+    fn check(&self, attack: &Attack<'_>) -> Result<(), Error> {
+        if attack.extent == Extent::Linf(0) {
+            let problem = "an L∞ norm of 0 leaves the origin as it is; give 1–255 grey levels";
+            return Err(Error::Attack(problem.to_owned()));
+        }
+        for position in [Some(attack.origin), attack.target].into_iter().flatten() {
+            let image = self.images.get(position).ok_or_else(|| {
+                let count = self.images.len();
+                Error::Attack(format!("no image {position} to attack; there are {count}"))
+            })?;
+            check_fits(self.network.input(), image)?;
+        }
+        Ok(())
     }
 
     /// One forward pass for each image.
@@ -196,13 +238,7 @@ impl<'a> Attacks<'a> {
             .flatten()
             .collect();
         let positions: Vec<usize> = positions.into_iter().collect();
-        let images = positions.iter().map(|&position| {
-            self.images.get(position).ok_or_else(|| {
-                let count = self.images.len();
-                Error::Attack(format!("no image {position} to attack; there are {count}"))
-            })
-        });
-        let images = images.collect::<Result<Vec<_>, _>>()?;
+        let images: Vec<&NamedImage> = positions.iter().map(|&i| &self.images[i]).collect();
         let pixels = batch_of(self.network.input(), &images)?;
         let layers: BTreeSet<LayerId> = attacks
             .iter()
@@ -211,50 +247,49 @@ impl<'a> Attacks<'a> {
             .collect();
         let layers: Vec<LayerId> = layers.into_iter().collect();
         let trace = self.network.trace(pixels.view(), &layers)?;
-        let seen = layers.iter().map(|&layer| Ok((layer, trace.representation(layer)?)));
+        let rows = |layer| whole_rows(trace.representation(layer)?, positions.len());
+        let seen = layers.iter().map(|&layer| Ok((layer, rows(layer)?)));
         let seen = seen.collect::<Result<Vec<_>, Error>>()?;
-        let decided = trace.representation(self.decision.layer())?;
-        let classes = decided.outer_iter().zip(&images).map(|(row, image)| {
-            let class = row.as_slice().and_then(|row| self.decision.decide(row));
-            class.ok_or_else(|| {
-                Error::Attack(format!(
-                    "the network gives no class for {}: its output is not finite",
-                    image.name
-                ))
-            })
-        });
-        let classes = classes.collect::<Result<_, _>>()?;
+        let decided = rows(self.decision.layer())?;
+        let decide = |row: ArrayView1<'_, f32>| self.decision.decide(row.as_slice()?);
+        let classes = decided.outer_iter().map(decide).collect();
         Ok(Forward { positions, pixels, trace, seen, classes })
     }
 
-    /// Sends the cotangents of all attacks back.
-    fn start(&self, forward: &Forward<'_>, attacks: &[Attack<'_>]) -> Result<Vec<Progress>, Error> {
-        let mut cotangents: Vec<Option<(LayerId, Wanted, Vec<f32>)>> = Vec::new();
+    /// Sends the cotangents of all attacks back, or of those before the first that makes no sense.
+    fn start(
+        &self,
+        forward: &Forward<'_>,
+        attacks: &[Attack<'_>],
+    ) -> Result<(Vec<Progress>, Option<Error>), Error> {
+        let mut planned = Vec::new();
+        let mut refused = None;
         for attack in attacks {
-            let class = forward.class(attack.origin);
-            let label = self.images[attack.origin].label;
-            cotangents.push(if label.is_some_and(|label| label != class) {
-                None
-            } else {
-                let layer = attack.method.layer(self.decision);
-                let wanted = self.wanted(forward, attack)?;
-                Some((layer, wanted, self.cotangent(forward, attack, layer)?))
-            });
+            match self.plan(forward, attack) {
+                Ok(plan) => planned.push(plan),
+                Err(e) => {
+                    refused = Some(e);
+                    break;
+                }
+            }
         }
-        let rows: Vec<Cotangent<'_>> = cotangents
+        let rows: Vec<Cotangent<'_>> = planned
             .iter()
             .zip(attacks)
-            .filter_map(|(cotangent, attack)| {
-                let (layer, _, values) = cotangent.as_ref()?;
-                Some(Cotangent { image: forward.row(attack.origin), layer: *layer, values })
+            .filter_map(|((_, plan), attack)| {
+                let Plan { layer, cotangent, .. } = plan.as_ref()?;
+                let image = forward.row(attack.origin);
+                Some(Cotangent { image, layer: *layer, values: cotangent })
             })
             .collect();
         let directions = forward.trace.back_project(&rows)?;
+        check_count(directions.len_of(Axis(0)), rows.len(), "directions for", "cotangents")?;
         let mut directions = directions.outer_iter();
         let mut progress = Vec::new();
-        for (cotangent, attack) in cotangents.iter().zip(attacks) {
-            let Some((_, wanted, _)) = cotangent else {
-                progress.push(Progress::Ended(Outcome::OriginMisclassified));
+        for ((class, plan), attack) in planned.into_iter().zip(attacks) {
+            let ended = |outcome| Progress::Ended(Attacked { origin_class: class, outcome });
+            let Some(Plan { wanted, .. }) = plan else {
+                progress.push(ended(Outcome::OriginMisclassified));
                 continue;
             };
             let direction =
@@ -262,44 +297,70 @@ impl<'a> Attacks<'a> {
             let origin = forward.pixels.index_axis(Axis(0), forward.row(attack.origin));
             let origin = origin.iter().copied().collect();
             progress.push(match Ray::new(origin, direction, attack.method) {
-                None => Progress::Ended(Outcome::NoDirection),
+                None => ended(Outcome::NoDirection),
                 Some(ray) => {
                     let seen = forward.seen(self.decision.layer(), attack.origin);
-                    let search = Search::new(self.decision.distance(seen, *wanted));
+                    let search = Search::new(self.decision.distance(seen, wanted));
                     // A fixed step needs no search.
                     let found = (attack.extent != Extent::Smallest).then_some(Found::Nothing);
-                    let (class, wanted) = (forward.class(attack.origin), *wanted);
                     Progress::Underway(Box::new(Underway { ray, class, wanted, search, found }))
                 }
             });
         }
-        Ok(progress)
+        Ok((progress, refused))
     }
 
-    fn wanted(&self, forward: &Forward<'_>, attack: &Attack<'_>) -> Result<Wanted, Error> {
-        let origin = forward.class(attack.origin);
+    /// The origin's class, and what to do unless that is not its label.
+    fn plan(
+        &self,
+        forward: &Forward<'_>,
+        attack: &Attack<'_>,
+    ) -> Result<(usize, Option<Plan>), Error> {
+        let no_class = |position: usize| {
+            let name = &self.images[position].name;
+            let problem =
+                format!("the network gives no class for {name}: its output is not finite");
+            Error::Attack(problem)
+        };
+        let class = forward.class(attack.origin).ok_or_else(|| no_class(attack.origin))?;
+        let target = attack.target.map(|i| forward.class(i).ok_or_else(|| no_class(i)));
+        let target = target.transpose()?;
+        if self.images[attack.origin].label.is_some_and(|label| label != class) {
+            return Ok((class, None));
+        }
+        let layer = attack.method.layer(self.decision);
+        let wanted = self.wanted(forward, attack, class, target)?;
+        let cotangent = self.cotangent(forward, attack, class, layer)?;
+        Ok((class, Some(Plan { layer, wanted, cotangent })))
+    }
+
+    /// What to reach from the class `origin`; the network says `target` of the target.
+    fn wanted(
+        &self,
+        forward: &Forward<'_>,
+        attack: &Attack<'_>,
+        origin: usize,
+        target: Option<usize>,
+    ) -> Result<Wanted, Error> {
         let class = match attack.goal {
             Goal::Any => return Ok(Wanted::Not(origin)),
-            Goal::Class(class) => {
-                let classes = forward.seen(self.decision.layer(), attack.origin).len();
-                if class >= classes {
-                    let last = classes - 1;
-                    return Err(Error::Attack(format!(
-                        "no class {class} as goal; classes are 0–{last}"
-                    )));
-                }
-                class
-            }
+            Goal::Class(class) => class,
             Goal::Target => {
-                let Some(target) = attack.target else {
-                    return Err(Error::Attack(
+                let label = attack.target.and_then(|target| self.images[target].label);
+                label.or(target).ok_or_else(|| {
+                    Error::Attack(
                         "the goal is the target's class, found no target; give one, or another goal"
                             .to_owned(),
-                    ));
-                };
-                self.images[target].label.unwrap_or_else(|| forward.class(target))
+                    )
+                })?
             }
         };
+        let classes = forward.seen(self.decision.layer(), attack.origin).len();
+        if class >= classes {
+            let last = classes.saturating_sub(1);
+            let problem = format!("no class {class} as goal; classes are 0–{last}");
+            return Err(Error::Attack(problem));
+        }
         if class == origin {
             let name = &self.images[attack.origin].name;
             return Err(Error::Attack(format!(
@@ -313,12 +374,13 @@ impl<'a> Attacks<'a> {
         &self,
         forward: &Forward<'_>,
         attack: &Attack<'_>,
+        class: usize,
         layer: LayerId,
     ) -> Result<Vec<f32>, Error> {
         let mut cotangent = attack.method.cotangent(&Seen {
             origin: forward.seen(layer, attack.origin),
             target: attack.target.map(|target| forward.seen(layer, target)),
-            class: forward.class(attack.origin),
+            class,
         })?;
         if let Some(units) = attack.units {
             let info = self.info(layer)?;
@@ -380,12 +442,17 @@ impl<'a> Attacks<'a> {
             let batch = ArrayView4::from_shape(shape, &pixels);
             let batch = batch.map_err(|e| Error::Attack(e.to_string()))?;
             let rows = self.network.represent(batch, self.decision.layer())?;
+            let rows = whole_rows(rows, open.len())?;
             for (underway, row) in open.iter_mut().zip(rows.outer_iter()) {
                 let row = row.as_slice().unwrap_or_default();
-                let answer = match self.decision.decide(row) {
-                    class if underway.wanted.is_met(class) => Answer::Hit,
-                    class if class == Some(underway.class) => Answer::Origin,
-                    _ => Answer::Other,
+                let class = self.decision.decide(row);
+                let answer = if underway.wanted.is_met(class) {
+                    // Too close to call is not yet there.
+                    if self.decision.is_clear(row) { Answer::Hit } else { Answer::Origin }
+                } else if class == Some(underway.class) {
+                    Answer::Origin
+                } else {
+                    Answer::Other
                 };
                 underway.search.tell(answer, self.decision.distance(row, underway.wanted));
             }
@@ -403,7 +470,7 @@ impl<'a> Attacks<'a> {
         };
         let image = ray.image(step, input);
         let alone = images_batch(input, std::slice::from_ref(&image))?;
-        let row = self.network.represent(alone.view(), self.decision.layer())?;
+        let row = whole_rows(self.network.represent(alone.view(), self.decision.layer())?, 1)?;
         let class = self.decision.decide(row.as_slice().unwrap_or_default());
         let is_met = wanted.is_met(class);
         if attack.extent == Extent::Smallest && !is_met {
@@ -420,4 +487,20 @@ impl<'a> Attacks<'a> {
             Outcome::NotFound(Some(perturbed))
         })
     }
+}
+
+/// What a network says of `count` images, image by image in memory.
+fn whole_rows(rows: Array2<f32>, count: usize) -> Result<Array2<f32>, Error> {
+    check_count(rows.nrows(), count, "representations of", "images")?;
+    Ok(if rows.is_standard_layout() { rows } else { rows.as_standard_layout().into_owned() })
+}
+
+/// Networks of others may be wrong.
+fn check_count(found: usize, wanted: usize, what: &str, of: &str) -> Result<(), Error> {
+    if found == wanted {
+        return Ok(());
+    }
+    let problem =
+        format!("the network gives {found} {what} {wanted} {of}; its results cannot be trusted");
+    Err(Error::Attack(problem))
 }

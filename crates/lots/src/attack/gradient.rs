@@ -65,17 +65,93 @@ pub fn has_zero_loss(logits: &[f32], class: usize) -> bool {
     is_one
 }
 
-/// `softmax(z) − onehot(class)`. In f64, and for the class itself as −Σ of the others, so that it is not zero where the
-/// class is nearly sure.
+/// `softmax(z) − onehot(class)`, divided by its largest entry, which is that of the class: only the direction counts. What
+/// remains is the softmax over the other classes, and −1; it never vanishes, however sure the class is.
 fn slope_of_loss(logits: &[f32], class: usize) -> Vec<f32> {
-    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let powers: Vec<f64> = logits.iter().map(|z| f64::from(z - largest).exp()).collect();
-    let sum: f64 = powers.iter().sum();
-    let others: f64 = powers.iter().enumerate().filter(|&(i, _)| i != class).map(|(_, p)| p).sum();
-    let slope = |(i, p): (usize, &f64)| if i == class { -others / sum } else { p / sum };
-    let slopes: Vec<f64> = powers.iter().enumerate().map(slope).collect();
-    // Only the direction counts, and very small numbers would lose their last bits on the way back.
-    let scale = slopes.iter().fold(0.0_f64, |most, x| most.max(x.abs()));
-    let scale = if scale > 0.0 { scale } else { 1.0 };
-    slopes.iter().map(|x| (x / scale) as f32).collect()
+    let others = || logits.iter().enumerate().filter(|&(i, _)| i != class);
+    let largest = others().fold(f32::NEG_INFINITY, |most, (_, &z)| most.max(z));
+    let power = |z: f32| (f64::from(z) - f64::from(largest)).exp();
+    let sum: f64 = others().map(|(_, &z)| power(z)).sum();
+    let slope = |(i, &z): (usize, &f32)| match i {
+        _ if i != class => (power(z) / sum) as f32,
+        // The only class there is has no loss.
+        _ if logits.len() == 1 => 0.0,
+        _ => -1.0,
+    };
+    logits.iter().enumerate().map(slope).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn loss(logits: &[f64], class: usize) -> f64 {
+        let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let sum: f64 = logits.iter().map(|z| (z - largest).exp()).sum();
+        sum.ln() - (logits[class] - largest)
+    }
+
+    /// Oracle: central differences of the cross-entropy in f64, scaled to −1 at the class.
+    #[test]
+    fn the_slope_is_that_of_the_cross_entropy() {
+        let cases: [(&[f32], usize); 6] = [
+            (&[1.0, 2.0, 0.5], 1),
+            (&[1.0, 2.0, 0.5], 0),
+            (&[-3.0, -1.0, -2.0, -1.5], 1),
+            (&[0.0, 0.0], 0),
+            (&[9.0, -4.0, 2.0], 0),
+            (&[100.0, 103.0, 101.0], 1),
+        ];
+        for (logits, class) in cases {
+            let at = |i: usize, h: f64| {
+                let mut moved: Vec<f64> = logits.iter().map(|&z| z.into()).collect();
+                moved[i] += h;
+                loss(&moved, class)
+            };
+            let step = 1e-4;
+            let slopes: Vec<f64> =
+                (0..logits.len()).map(|i| (at(i, step) - at(i, -step)) / (2.0 * step)).collect();
+            for (found, wanted) in slope_of_loss(logits, class).iter().zip(&slopes) {
+                let wanted = wanted / -slopes[class];
+                assert!(
+                    (f64::from(*found) - wanted).abs() < 1e-6,
+                    "{logits:?}: {found} for {wanted}"
+                );
+            }
+        }
+    }
+
+    /// Where the softmax is 1 in f32, in f64 and beyond, and where logits are as large as they get.
+    #[test]
+    fn a_sure_class_has_a_slope_all_the_same() {
+        let third = 1.0 / (1.0 + 1.0_f32.exp());
+        for margin in [10.0, 20.0, 50.0, 800.0, 1e6] {
+            let found = slope_of_loss(&[0.0, margin, 1.0], 1);
+            let near =
+                [third, -1.0, 1.0 - third].iter().zip(&found).all(|(a, b)| (a - b).abs() < 1e-6);
+            assert!(near, "{margin}: {found:?}");
+        }
+        let found = slope_of_loss(&[f32::MAX, -f32::MAX, -f32::MAX], 0);
+        assert_eq!(found, [-1.0, 0.5, 0.5]);
+        assert_eq!(slope_of_loss(&[3.0], 0), [0.0]);
+    }
+
+    /// Oracle: with one rival, 1 + e^−m is 1 in f32 from m = 24 ln 2 = 16.64 on.
+    #[test]
+    fn zero_loss_begins_where_f32_ends() {
+        let cases: [(&[f32], usize, bool); 9] = [
+            (&[16.6, 0.0], 0, false),
+            (&[16.7, 0.0], 0, true),
+            (&[0.0, 16.6], 1, false),
+            (&[0.0, 16.7], 1, true),
+            (&[-100.0, -83.0], 1, true),
+            (&[40.0, 20.0, 23.5], 0, false),
+            (&[40.0, 20.0, 23.0], 0, true),
+            (&[0.0, 100.0], 0, false),
+            (&[f32::NAN, 0.0], 1, false),
+        ];
+        for (logits, class, wanted) in cases {
+            assert_eq!(has_zero_loss(logits, class), wanted, "{logits:?} at {class}");
+        }
+    }
 }

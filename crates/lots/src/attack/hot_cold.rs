@@ -47,3 +47,27 @@ impl Method for HotCold {
         Ok(cotangent)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cotangents_by_hand() {
+        let cases: [([f32; 4], usize, usize, [f32; 4]); 3] = [
+            ([1.0, 5.0, -3.0, 2.0], 1, 3, [0.0, -5.0, 0.0, 2.0]),
+            ([1.0, 5.0, -3.0, 2.0], 1, 2, [0.0, -5.0, 3.0, 0.0]),
+            // The class's own logit goes down even where it is negative: that is its sign, not its size.
+            ([-4.0, -9.0, -2.0, -7.0], 2, 0, [4.0, 0.0, 2.0, 0.0]),
+        ];
+        for (logits, class, hot, wanted) in cases {
+            let seen = Seen { origin: &logits, target: None, class };
+            assert_eq!(
+                HotCold { hot }.cotangent(&seen).unwrap(),
+                wanted,
+                "{logits:?} {class} {hot}"
+            );
+        }
+        assert_eq!(HotCold { hot: 3 }.hot(), Some(3));
+    }
+}

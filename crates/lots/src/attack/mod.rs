@@ -78,7 +78,8 @@ pub struct Attacked {
 pub enum Outcome {
     /// An image that reaches the goal.
     Adversarial(Perturbed),
-    /// No image along the ray reaches the goal. At a fixed L∞ norm there is an image all the same, to look at.
+    /// No image along the ray reaches the goal. At a fixed L∞ norm there is an image all the same, to look at, unless it has
+    /// no class because the network's output is not finite.
     NotFound(Option<Perturbed>),
     /// The network takes the origin for another class than its label, so there is nothing to change.
     OriginMisclassified,

@@ -23,10 +23,14 @@ impl Ray {
         mut direction: Vec<f32>,
         method: &dyn Method,
     ) -> Option<Self> {
-        if !direction.iter().all(|x| x.is_finite()) {
+        let is_finite = |direction: &[f32]| direction.iter().all(|x| x.is_finite());
+        if !is_finite(&direction) {
             return None;
         }
         method.finish(&mut direction);
+        if !is_finite(&direction) {
+            return None;
+        }
         let largest = direction.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
         if largest == 0.0 {
             return None;
@@ -68,5 +72,129 @@ impl Ray {
             pixels[i % size * channels + i / size] = value as u8;
         }
         Image::of_checked([height, width, channels], pixels)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lots_nn::LayerId;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::attack::{Decision, Fgs, Fgv, Seen};
+    use crate::error::Error;
+
+    /// Divides by what cancels out.
+    #[derive(Debug)]
+    struct Careless;
+
+    impl Method for Careless {
+        fn name(&self) -> &'static str {
+            "careless"
+        }
+
+        fn layer(&self, decision: &dyn Decision) -> LayerId {
+            decision.layer()
+        }
+
+        fn cotangent(&self, seen: &Seen<'_>) -> Result<Vec<f32>, Error> {
+            Ok(seen.origin.to_vec())
+        }
+
+        fn finish(&self, direction: &mut [f32]) {
+            let sum: f32 = direction.iter().sum();
+            direction.iter_mut().for_each(|x| *x /= sum);
+        }
+    }
+
+    fn direction(values: &[f32], method: &dyn Method) -> Option<Vec<f32>> {
+        Ray::new(vec![0.0; values.len()], values.to_vec(), method).map(|ray| ray.direction)
+    }
+
+    #[test]
+    fn directions_by_hand() {
+        type Case<'c> = (&'c [f32], &'c dyn Method, Option<&'c [f32]>);
+        let cases: [Case<'_>; 12] = [
+            (&[2.0, -4.0, 0.0], &Fgv, Some(&[0.5, -1.0, 0.0])),
+            (&[2.0, -4.0, 0.0], &Fgs, Some(&[1.0, -1.0, 0.0])),
+            (&[1e-45, -1e-45, 0.0], &Fgv, Some(&[1.0, -1.0, 0.0])),
+            (&[f32::MAX, -f32::MAX], &Fgv, Some(&[1.0, -1.0])),
+            (&[-0.0, 1e-30], &Fgs, Some(&[0.0, 1.0])),
+            (&[0.0, -0.0], &Fgv, None),
+            (&[0.0, -0.0], &Fgs, None),
+            (&[1.0, f32::NAN], &Fgs, None),
+            (&[1.0, f32::INFINITY], &Fgs, None),
+            (&[f32::NEG_INFINITY, 1.0], &Fgv, None),
+            (&[1.0, 3.0], &Careless, Some(&[1.0 / 3.0, 1.0])),
+            (&[1.0, -1.0, 0.0], &Careless, None),
+        ];
+        for (values, method, wanted) in cases {
+            assert_eq!(direction(values, method).as_deref(), wanted, "{values:?} {method:?}");
+        }
+    }
+
+    /// Oracle: IEEE 754's rounding to even, through the standard library.
+    #[test]
+    fn pixels_by_hand() {
+        let ray =
+            Ray { origin: vec![0.0, 1.0, 250.0, 255.0], direction: vec![1.0, 0.5, -1.0, 1.0] };
+        let cases = [
+            (0.0, [0, 1, 250, 255]),
+            (0.5, [0, 1, 250, 255]),
+            (0.515_625, [1, 1, 249, 255]),
+            (1.0, [1, 2, 249, 255]),
+            (1.5, [2, 2, 248, 255]),
+            (2.5, [2, 2, 248, 255]),
+            (3.0, [3, 2, 247, 255]),
+            (5.0, [5, 4, 245, 255]),
+            (254.5, [254, 128, 0, 255]),
+            (4096.0, [255, 255, 0, 255]),
+        ];
+        let input = InputSpec { name: String::new(), channels: 1, height: 2, width: 2 };
+        for (step, wanted) in cases {
+            assert_eq!(ray.image(step, &input).pixels(), wanted, "{step}");
+        }
+    }
+
+    #[test]
+    fn channels_come_together() {
+        let ray = Ray { origin: (0..12).map(|i| i as f32).collect(), direction: vec![1.0; 12] };
+        let input = InputSpec { name: String::new(), channels: 3, height: 1, width: 4 };
+        let image = ray.image(100.0, &input);
+        assert_eq!((image.width(), image.height(), image.channels()), (4, 1, 3));
+        assert_eq!(image.pixels(), [100, 104, 108, 101, 105, 109, 102, 106, 110, 103, 107, 111]);
+    }
+
+    proptest! {
+        #[test]
+        fn rounding_is_to_even(
+            pixels in prop::collection::vec((any::<u8>(), -1.0_f32..=1.0), 1..20), steps in 0_u32..=4096 * 64,
+        ) {
+            let step = steps as f32 / 64.0;
+            let ray = Ray {
+                origin: pixels.iter().map(|&(x, _)| x.into()).collect(),
+                direction: pixels.iter().map(|&(_, d)| d).collect(),
+            };
+            let moved = pixels.iter().map(|&(x, d)| f32::from(x) + step * d);
+            let wanted: Vec<f32> = moved.map(|x| x.clamp(0.0, 255.0).round_ties_even()).collect();
+            let mut found = vec![f32::NAN; pixels.len()];
+            ray.render(step, &mut found);
+            prop_assert_eq!(&found, &wanted);
+            let next = step + 1.0 / 64.0;
+            let mut beyond = vec![f32::NAN; pixels.len()];
+            ray.render(next, &mut beyond);
+            prop_assert_eq!(ray.is_same(step, next), found == beyond);
+        }
+
+        #[test]
+        fn the_largest_change_is_one_grey_level_a_step(
+            values in prop::collection::vec(prop::num::f32::NORMAL | prop::num::f32::SUBNORMAL, 1..9),
+        ) {
+            let direction = direction(&values, &Fgv).unwrap();
+            let largest = direction.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
+            prop_assert_eq!(largest.to_bits(), 1.0_f32.to_bits());
+            let signs = direction.iter().zip(&values).all(|(d, v)| d.is_sign_positive() == v.is_sign_positive());
+            prop_assert!(signs, "{:?} of {:?}", direction, values);
+        }
     }
 }

@@ -71,3 +71,22 @@ impl Method for Reduce {
         Ok(seen.origin.iter().map(|x| -x).collect())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cotangents_by_hand() {
+        let layer = lots_nn::lenet(0).output();
+        let seen = Seen { origin: &[1.0, -2.0, 0.0], target: Some(&[4.0, 3.0, 0.5]), class: 0 };
+        let cases: [(&dyn Method, [f32; 3]); 3] = [
+            (&Lots(layer), [3.0, 5.0, 0.5]),
+            (&Magnify(layer), [1.0, -2.0, 0.0]),
+            (&Reduce(layer), [-1.0, 2.0, 0.0]),
+        ];
+        for (method, wanted) in cases {
+            assert_eq!(method.cotangent(&seen).unwrap(), wanted, "{method:?}");
+        }
+    }
+}

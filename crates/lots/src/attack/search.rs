@@ -51,6 +51,8 @@ pub(super) struct Search {
     asked: u32,
     /// Where doubling starts.
     first: u32,
+    /// A miss that doubling, begun again below it, has not come to.
+    above: Option<Tried>,
     /// The interval's width when it was last halved, and the tries since then.
     width: u32,
     stalled: u32,
@@ -74,6 +76,7 @@ impl Search {
             past: None,
             asked: 0,
             first: FIRST,
+            above: None,
             width: u32::MAX,
             stalled: 0,
         }
@@ -100,6 +103,10 @@ impl Search {
                 hit.step = step;
                 continue;
             }
+            if let Some(above) = self.above.take_if(|above| same(step, above.step)) {
+                self.past = Some(std::mem::replace(&mut self.miss, Tried { step, ..above }));
+                continue;
+            }
             self.asked = step;
             return Ok(grey_levels(step));
         }
@@ -113,6 +120,7 @@ impl Search {
             // Too far, it seems: the goal may lie below. Doubling starts again from the smallest step.
             Answer::Other if self.hit.is_none() && self.first == FIRST && self.asked == FIRST => {
                 self.first = GRID;
+                self.above = Some(tried);
             }
             Answer::Origin | Answer::Other => {
                 self.past = Some(std::mem::replace(&mut self.miss, tried));
@@ -210,4 +218,311 @@ fn at_zero(points: [(f64, f64); 3]) -> f64 {
     x0 * y1 * y2 / ((y0 - y1) * (y0 - y2))
         + x1 * y0 * y2 / ((y1 - y0) * (y1 - y2))
         + x2 * y0 * y1 / ((y2 - y0) * (y2 - y1))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A ray on which every 64th of a grey level up to the largest step is another image. Pixels are no whole numbers, so that
+    /// they pass from one grey level to the next in turns.
+    fn fine_ray() -> Ray {
+        let pixel = |i: u32| 0.5 - (255 * (i / GRID)) as f32 - ((i % GRID) as f32 + 0.5) / 64.0;
+        let origin: Vec<f32> = (0..17 * GRID).map(pixel).collect();
+        let direction = vec![1.0; origin.len()];
+        Ray { origin, direction }
+    }
+
+    /// What a search came to, and the steps that it tried.
+    #[derive(Debug)]
+    struct Run {
+        found: Found,
+        tried: Vec<u32>,
+    }
+
+    impl Run {
+        /// Hit and miss, in 64ths of a grey level.
+        fn ends(&self) -> Option<(u32, u32)> {
+            match self.found {
+                Found::Step { hit, miss } => Some((on_grid(hit), on_grid(miss))),
+                Found::Nothing => None,
+            }
+        }
+    }
+
+    fn on_grid(step: f32) -> u32 {
+        let counted = (step * 64.0) as u32;
+        assert!(grey_levels(counted).to_bits() == step.to_bits(), "{step} is between two steps");
+        counted
+    }
+
+    fn run(ray: &Ray, mut answer: impl FnMut(u32) -> (Answer, f32), at_origin: f32) -> Run {
+        let mut search = Search::new(at_origin);
+        let mut tried = Vec::new();
+        loop {
+            match search.next(ray) {
+                Err(found) => return Run { found, tried },
+                Ok(step) => {
+                    let step = on_grid(step);
+                    tried.push(step);
+                    assert!(tried.len() < 1000, "no end: {tried:?}");
+                    let (answer, distance) = answer(step);
+                    search.tell(answer, distance);
+                }
+            }
+        }
+    }
+
+    /// Doubling from 1 grey level to 4096 and bisection to 1/64, as the paper's protocol has it.
+    fn plain(hits: impl Fn(u32) -> bool) -> Option<u32> {
+        let mut high = 64;
+        while !hits(high) {
+            if high >= 4096 * 64 {
+                return None;
+            }
+            high *= 2;
+        }
+        let mut low = if high == 64 { 0 } else { high / 2 };
+        while high - low > 1 {
+            let middle = (low + high) / 2;
+            if hits(middle) { high = middle } else { low = middle }
+        }
+        Some(high)
+    }
+
+    /// Distances that a network may give at a step, when the goal is reached from `crossing` on.
+    #[derive(Clone, Copy, Debug)]
+    enum Distance {
+        Linear(f32),
+        /// Steeper beyond the place at this share of the way.
+        Kinked(f32, f32),
+        Power(f32),
+        /// Only the sign.
+        Sign,
+        Steep,
+        Tiny,
+        Infinite,
+        NotANumber,
+        /// Of the wrong sign, or without any relation to the goal.
+        Wrong,
+        Noise(u64),
+    }
+
+    fn hash(seed: u64, step: u32) -> u64 {
+        let mut x = seed ^ (u64::from(step) << 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        for _ in 0..3 {
+            x ^= x >> 31;
+            x = x.wrapping_mul(0xD6E8_FEB8_6659_FD93);
+        }
+        x ^ (x >> 32)
+    }
+
+    impl Distance {
+        fn at(self, step: u32, crossing: f64) -> f32 {
+            let far = crossing - f64::from(step);
+            match self {
+                Self::Linear(slope) => slope * far as f32,
+                Self::Kinked(slope, share) => {
+                    let kink = f64::from(share) * crossing;
+                    let beyond = (f64::from(step) - kink).max(0.0) - (crossing - kink).max(0.0);
+                    (far - f64::from(slope) * beyond) as f32
+                }
+                Self::Power(power) => (far.abs().powf(power.into()) * far.signum()) as f32,
+                Self::Sign => far.signum() as f32,
+                Self::Steep => (far.signum() * (far.abs() / 500.0).exp()) as f32,
+                Self::Tiny => (far * 1e-44) as f32,
+                Self::Infinite => (far * f64::INFINITY) as f32,
+                Self::NotANumber => f32::NAN,
+                Self::Wrong => -far as f32,
+                Self::Noise(seed) => (hash(seed, step) % 2001) as f32 - 1000.0,
+            }
+        }
+    }
+
+    fn distances() -> impl Strategy<Value = Distance> {
+        prop_oneof![
+            (1e-6f32..1e6).prop_map(Distance::Linear),
+            (-0.99f32..50.0, 0.0f32..2.0).prop_map(|(slope, share)| Distance::Kinked(slope, share)),
+            (0.05f32..8.0).prop_map(Distance::Power),
+            Just(Distance::Sign),
+            Just(Distance::Steep),
+            Just(Distance::Tiny),
+            Just(Distance::Infinite),
+            Just(Distance::NotANumber),
+            Just(Distance::Wrong),
+            any::<u64>().prop_map(Distance::Noise),
+        ]
+    }
+
+    /// Where the goal lies: near the ends as well as anywhere, and beyond the last step.
+    fn crossings() -> impl Strategy<Value = u32> {
+        let scales = (0u32..=18, 0.0f64..1.0);
+        prop_oneof![
+            scales.prop_map(|(power, share)| (2f64.powi(power as i32) * (1.0 + share)) as u32),
+            prop::sample::select(vec![
+                1,
+                2,
+                63,
+                64,
+                65,
+                FIRST - 1,
+                FIRST,
+                FIRST + 1,
+                2 * FIRST,
+                CAP - 1,
+                CAP,
+                CAP + 1
+            ]),
+            (0u32..13, -3i32..4)
+                .prop_map(|(power, off)| (GRID << power).saturating_add_signed(off)),
+        ]
+    }
+
+    /// The answer to a step where the goal is reached from `crossing` on; which kind of miss it is changes nothing.
+    fn beyond(crossing: u32, seed: u64) -> impl Fn(u32) -> Answer {
+        move |step| match hash(seed, step) % 2 {
+            _ if step >= crossing => Answer::Hit,
+            0 => Answer::Origin,
+            _ => Answer::Other,
+        }
+    }
+
+    /// A step more than once would be a waste; more than this many, a search that creeps.
+    fn check_tried(tried: &[u32]) -> Result<(), TestCaseError> {
+        let mut sorted = tried.to_vec();
+        sorted.sort_unstable();
+        sorted.dedup();
+        prop_assert_eq!(sorted.len(), tried.len(), "a step was tried twice: {:?}", tried);
+        prop_assert!(tried.len() <= 64, "{} tries: {:?}", tried.len(), tried);
+        Ok(())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(3000))]
+
+        /// Oracle: plain loops, and the crossing itself.
+        #[test]
+        fn whatever_the_distances_one_crossing_is_found_exactly(
+            distance in distances(), crossing in crossings(), seed in any::<u64>(),
+        ) {
+            let ray = fine_ray();
+            let answer = beyond(crossing, seed);
+            let at = |step| distance.at(step, crossing.into());
+            let found = run(&ray, |step| (answer(step), at(step)), at(0));
+            let wanted = (crossing <= CAP).then_some((crossing, crossing - 1));
+            prop_assert_eq!(found.ends(), wanted, "{:?}", found);
+            prop_assert_eq!(plain(|step| step >= crossing), wanted.map(|(hit, _)| hit));
+            check_tried(&found.tried)?;
+        }
+
+        /// Where hits and misses take turns no promise can be kept but these: the ends are what they say, side by side, and
+        /// found soon.
+        #[test]
+        fn whatever_the_answers_a_hit_is_a_hit_and_a_miss_a_miss(
+            distance in distances(), seed in any::<u64>(), hits in 1_u64..64, size in 0_u32..18,
+        ) {
+            let ray = fine_ray();
+            // Stretches of hits and misses, 1/64 to 4096 grey levels long.
+            let answer = |step: u32| match hash(seed, step >> size) % 64 {
+                x if x < hits => Answer::Hit,
+                x if x % 2 == 0 => Answer::Origin,
+                _ => Answer::Other,
+            };
+            let found = run(&ray, |step| (answer(step), distance.at(step, 5000.0)), 1.0);
+            match found.ends() {
+                Some((hit, miss)) => {
+                    prop_assert_eq!(hit, miss + 1);
+                    prop_assert!(found.tried.contains(&hit) && answer(hit) == Answer::Hit);
+                    let is_miss = found.tried.contains(&miss) && answer(miss) != Answer::Hit;
+                    prop_assert!(miss == 0 || is_miss, "{:?}", found);
+                }
+                None => prop_assert!(
+                    found.tried.contains(&CAP)
+                        && found.tried.iter().all(|&step| answer(step) != Answer::Hit),
+                    "{:?}", found
+                ),
+            }
+            check_tried(&found.tried)?;
+        }
+
+        /// Images of few pixels stand still over many steps, and at last for ever. Oracle: plain loops over images.
+        #[test]
+        fn on_images_that_stand_still_the_first_step_of_the_image_is_found(
+            pixels in prop::collection::vec((any::<u8>(), -1.0_f32..=1.0), 1..6),
+            fine in any::<bool>(), goal in 1_u32..600, distance in distances(), seed in any::<u64>(),
+        ) {
+            let scale = if fine { 64.0 } else { 1.0 };
+            let mut ray = Ray {
+                origin: pixels.iter().map(|&(x, _)| x.into()).collect(),
+                direction: pixels.iter().map(|&(_, d)| d / scale).collect(),
+            };
+            ray.direction[0] = 1.0;
+            let image = |step: u32| -> Vec<u8> {
+                let moved = ray.origin.iter().zip(&ray.direction);
+                moved.map(|(x, d)| (x + grey_levels(step) * d).round_ties_even() as u8).collect()
+            };
+            let origin = image(0);
+            let moved = |step: u32| -> u32 {
+                image(step).iter().zip(&origin).map(|(x, o)| u32::from(x.abs_diff(*o))).sum()
+            };
+            let hits = |step| moved(step) >= goal;
+            let miss = |step| if hash(seed, moved(step)).is_multiple_of(2) { Answer::Origin } else { Answer::Other };
+            let answer = |step| if hits(step) { Answer::Hit } else { miss(step) };
+            let at = |step| distance.at(moved(step), f64::from(goal) - 0.5);
+            let found = run(&ray, |step| (answer(step), at(step)), at(0));
+            let wanted = plain(hits);
+            prop_assert_eq!(found.ends(), wanted.map(|step| (step, step - 1)), "{:?}", found);
+            check_tried(&found.tried)?;
+            let mut images: Vec<_> = found.tried.iter().map(|&step| image(step)).collect();
+            images.push(origin.clone());
+            let count = images.len();
+            images.sort_unstable();
+            images.dedup();
+            prop_assert_eq!(images.len(), count, "an image was tried twice: {:?}", found);
+        }
+    }
+
+    /// Oracle: plain loops need 27 tries on average here.
+    #[test]
+    fn steady_distances_spare_half_of_the_tries() {
+        let ray = fine_ray();
+        let (mut ours, mut plainly) = (0, 0);
+        for crossing in (1..2000_u32).map(|i| i * 97 + 13) {
+            let answer = |step| if step >= crossing { Answer::Hit } else { Answer::Origin };
+            let at = |step| Distance::Linear(0.01).at(step, f64::from(crossing) - 0.5);
+            ours += run(&ray, |step| (answer(step), at(step)), at(0)).tried.len();
+            let counted = Cell::new(0);
+            plain(|step| {
+                counted.set(counted.get() + 1);
+                step >= crossing
+            });
+            plainly += counted.get();
+        }
+        assert!(2 * ours < plainly, "{ours} tries, plainly {plainly}");
+    }
+
+    #[test]
+    fn a_goal_between_the_origin_and_a_third_class_is_found() {
+        let ray = fine_ray();
+        let wrong: Vec<String> = [(50, 130), (300, 4000), (4000, 4200), (20_000, 33_000)]
+            .into_iter()
+            .filter_map(|(from, to)| {
+                let answer = |step: u32| match step {
+                    _ if step < from => Answer::Origin,
+                    _ if step < to => Answer::Hit,
+                    _ => Answer::Other,
+                };
+                let distance = |step: u32| from as f32 - step.min(from + to - step.min(to)) as f32;
+                let found = run(&ray, |step| (answer(step), distance(step)), distance(0));
+                let wanted = plain(|step| answer(step) == Answer::Hit);
+                let is_right = wanted == Some(from) && found.ends() == Some((from, from - 1));
+                (!is_right).then(|| format!("{from}..{to}: wanted {wanted:?}, {found:?}"))
+            })
+            .collect();
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
 }

@@ -160,7 +160,7 @@ const ORIGINS: usize = 100;
 /// Paper: Table 1.
 ///
 /// # Errors
-/// When images or labels do not fit the network, or its output is not finite.
+/// When images or labels do not fit the network, targets are not one a class, or the network's output is not finite.
 pub fn row(
     network: &dyn Network,
     model: &str,
@@ -171,6 +171,11 @@ pub fn row(
     let classes = classes(network)?;
     let decision = Argmax::of(network)?;
     data.labels_below(classes)?;
+    if targets.len() != classes {
+        let found = targets.len();
+        let problem = format!("Table 1 wants {classes} targets, one a class, found {found}");
+        return Err(Error::Attack(problem));
+    }
     let weighted = network.layers().iter().filter(|layer: &&LayerInfo| layer.index.is_some());
     let every_layer: Vec<Lots> = weighted.map(|layer| Lots(layer.id)).collect();
     let hot: Vec<HotCold> = (0..classes).map(|hot| HotCold { hot }).collect();
@@ -188,7 +193,11 @@ pub fn row(
         for (origin, logits) in (targets.len()..).zip(logits.outer_iter()) {
             let logits = logits.to_vec();
             let label = images[origin].label.unwrap_or_default();
-            if decision.decide(&logits) != Some(label) {
+            let Some(class) = decision.decide(&logits) else {
+                let position = positions.start + origin - targets.len();
+                return Err(Error::Output { position, data: data.name().to_owned() });
+            };
+            if class != label {
                 misclassified += 1;
                 continue;
             }
