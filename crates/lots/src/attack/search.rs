@@ -39,6 +39,8 @@ struct Tried {
 }
 
 /// The search along one ray.
+///
+/// Paper: the smallest magnitude that changes the class, sections 3 to 5.
 #[derive(Debug)]
 pub(super) struct Search {
     /// The largest step below `hit` that misses.
