@@ -86,11 +86,12 @@ impl Operator for MaxPool {
 
     fn forward(&self, run: Run, inputs: &[&[f32]], output: &mut [f32], keeper: Option<Keeper<'_>>) {
         let plane = self.window.input[0] * self.window.input[1];
-        let kept = keeper.map(|k| k.bytes);
-        if run.lanes == LANES {
-            max_forward::<LANES>(run.isa, inputs[0], plane, &self.taps, self.size(), output, kept);
-        } else {
-            max_forward::<1>(run.isa, inputs[0], plane, &self.taps, self.size(), output, kept);
+        let (isa, x, taps, size) = (run.isa, inputs[0], &self.taps[..], self.size());
+        match (run.lanes, keeper.map(|k| k.bytes)) {
+            (LANES, Some(kept)) => max_forward::<LANES>(isa, x, plane, taps, size, output, kept),
+            (_, Some(kept)) => max_forward::<1>(isa, x, plane, taps, size, output, kept),
+            (LANES, None) => max_values::<LANES>(isa, x, plane, taps, size, output),
+            (_, None) => max_values::<1>(isa, x, plane, taps, size, output),
         }
     }
 
@@ -125,12 +126,41 @@ impl Operator for MaxPool {
 }
 
 versioned! {
+    /// The values of [`max_forward`] alone: no branch depends on them, and nothing is kept.
+    fn max_values<const L: usize>(
+        x: &[f32], plane: usize, taps: &[u32], size: usize, y: &mut [f32],
+    ) {
+        let outputs = taps.len() / size;
+        let (x, _) = x.as_chunks::<L>();
+        let (y, _) = y.as_chunks_mut::<L>();
+        for (x, y) in x.chunks_exact(plane).zip(y.chunks_exact_mut(outputs)) {
+            for (taps, y) in taps.chunks_exact(size).zip(y) {
+                let mut best = [f32::NEG_INFINITY; L];
+                let mut bad = [false; L];
+                for &at in taps {
+                    if at == u32::MAX {
+                        continue;
+                    }
+                    let v = &x[at as usize];
+                    for l in 0..L {
+                        best[l] = if v[l] > best[l] { v[l] } else { best[l] };
+                        bad[l] |= v[l].is_nan();
+                    }
+                }
+                for l in 0..L {
+                    y[l] = if bad[l] { f32::NAN } else { best[l] };
+                }
+            }
+        }
+    }
+}
+
+versioned! {
     fn max_forward<const L: usize>(
-        x: &[f32], plane: usize, taps: &[u32], size: usize, y: &mut [f32], kept: Option<&mut [u8]>,
+        x: &[f32], plane: usize, taps: &[u32], size: usize, y: &mut [f32], kept: &mut [u8],
     ) {
         let outputs = taps.len() / size;
         let all = y.len();
-        let mut kept = kept;
         for (p, (x, y)) in x.chunks_exact(plane * L).zip(y.chunks_exact_mut(outputs * L)).enumerate() {
             for (o, (taps, y)) in taps.chunks_exact(size).zip(y.chunks_exact_mut(L)).enumerate() {
                 let mut best = [f32::NEG_INFINITY; L];
@@ -150,11 +180,9 @@ versioned! {
                     first = false;
                 }
                 y.copy_from_slice(&best);
-                if let Some(kept) = &mut kept {
-                    for (digit, kept) in kept.chunks_exact_mut(all).enumerate() {
-                        for (k, w) in kept[(p * outputs + o) * L..][..L].iter_mut().zip(winner) {
-                            *k = (w >> (8 * digit)) as u8;
-                        }
+                for (digit, kept) in kept.chunks_exact_mut(all).enumerate() {
+                    for (k, w) in kept[(p * outputs + o) * L..][..L].iter_mut().zip(winner) {
+                        *k = (w >> (8 * digit)) as u8;
                     }
                 }
             }
