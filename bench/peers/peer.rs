@@ -3,9 +3,6 @@
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-/// The two layouts in which PyTorch keeps images.
-pub(crate) const VARIANTS: [&str; 2] = ["nchw", "channels_last"];
-
 pub(crate) struct Peer {
     child: Child,
     answers: BufReader<ChildStdout>,

@@ -6,12 +6,13 @@ mod jobs;
 mod peer;
 
 use jobs::{JOBS, Job};
-use peer::{Peer, VARIANTS, median};
+use peer::{Peer, median};
 use std::time::Instant;
 
 /// Rounds in which each side takes its turn, and runs of one turn.
 const ROUNDS: usize = 7;
 const RUNS: [(&str, usize); 3] = [("forward", 9), ("vjp", 5), ("train", 40)];
+const VARIANTS: [&str; 2] = ["nchw", "channels_last"];
 const THREADS: usize = 2;
 
 fn main() {

@@ -11,12 +11,14 @@ use lots::attack::{Argmax, Attack, Extent, Goal, Lots, Outcome, attack};
 use lots::experiment::first_of_each_class;
 use lots::{NamedImage, Split, Training, l2, linf, open_dataset};
 use lots_nn::{Graph, lenet};
-use peer::{Peer, VARIANTS, median};
+use peer::{Peer, median};
 
 /// Test digits, evenly spread, and rounds in which each side takes its turn.
-const ORIGINS: usize = 500;
+const ORIGINS: usize = 200;
 const ROUNDS: usize = 5;
 const THREADS: usize = 2;
+/// Of PyTorch; `bench/peers/lots.py` says what they are.
+const VARIANTS: [&str; 3] = ["nchw", "channels_last", "tuned"];
 /// The whole of Caffe's recipe.
 const ITERATIONS: u64 = 10_000;
 
