@@ -15,7 +15,7 @@ const CAP: u32 = 4096 * GRID;
 const FIRST: u32 = 128 * GRID;
 /// How far the place where the distance passes zero may lie from where it seems to: a share of the interval that is known
 /// to hold it, and at least as much as rounding to 8 bits shifts it.
-const DOUBT: f64 = 0.03;
+const DOUBT: f64 = 0.02;
 const LEAST_DOUBT: f64 = 8.0;
 /// After so many tries that do not halve the interval, one is a plain bisection.
 const PATIENCE: u32 = 3;
