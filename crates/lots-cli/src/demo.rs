@@ -74,7 +74,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
 
     let targets = first_of_each_class(&open_dataset("mnist:train", Split::Train)?, 10)?;
     let sample = test.limit(arguments.limit.get())?;
-    tell(&format!("attacking {} digits, 47 times each, for a small Table 1", sample.len()));
+    tell(&format!("attacking {} digits, 47 times each, for the columns of Table 1", sample.len()));
     let bar = images(sample.len());
     let table = row(&network, network.name(), &sample, &targets, |done| {
         bar.set_position(done as u64);
