@@ -88,7 +88,9 @@ fn requests_without_sense_are_told_so() {
     let mut wrong = Vec::new();
     for (bad, wanted) in &cases {
         for before in [0, 1, 4] {
-            let attacks = [&good[..before], std::slice::from_ref(bad), &good[..]].concat();
+            // Behind it stand others that make no sense: the first is the one to tell.
+            let others = cases.iter().map(|(other, _)| *other).collect::<Vec<_>>();
+            let attacks = [&good[..before], std::slice::from_ref(bad), &good[..], &others].concat();
             let mut results = attack(&network, &decision, &images, &attacks);
             let told: Vec<_> =
                 results.by_ref().take(before).map(|r| r.map(|a| a.outcome)).collect();
