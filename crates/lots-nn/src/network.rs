@@ -20,6 +20,13 @@ pub struct InputSpec {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LayerId(pub(crate) usize);
 
+impl LayerId {
+    /// The layer at `position`, from 0, of a network's own list; for those who implement [`Network`].
+    pub const fn new(position: usize) -> Self {
+        Self(position)
+    }
+}
+
 /// What is known of a layer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LayerInfo {

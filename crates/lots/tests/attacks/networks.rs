@@ -40,10 +40,8 @@ impl Plain {
     /// `shape` is channels, height, width.
     pub(crate) fn new(shape: [usize; 3], stages: Vec<Stage>) -> Self {
         let [channels, height, width] = shape;
-        // There is no other way to make the names of layers.
-        let ids = lenet(0);
         let layer = |(i, stage): (usize, &Stage)| LayerInfo {
-            id: ids.layers()[i].id,
+            id: LayerId::new(i),
             index: Some(i + 1),
             name: format!("stage{}", i + 1),
             operator: "Gemm".to_owned(),
