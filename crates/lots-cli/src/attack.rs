@@ -15,7 +15,7 @@ use lots_nn::{Graph, LayerId, LayerInfo, Network};
 
 use crate::Outcome;
 use crate::arguments::{Json, Layers, OutFolder, Threads};
-use crate::output::{print, print_json, table, tell};
+use crate::output::{print, print_json, reader_left, table, tell};
 use crate::progress::attacks as progress;
 use crate::signal::stop_on_signal;
 
@@ -26,7 +26,8 @@ found a PNG of 8 bits and a PNG of the perturbation: grey where nothing changes,
 black and white at the largest change. Without --linf the image is the smallest
 one found on the ray that reaches the goal.
 
-With --json, one object a line and result, as in records.jsonl.
+With --json, one object a line and result, as in records.jsonl, but with paths
+as seen from here.
 Exit code 0 if the goal was reached everywhere, 1 if somewhere not.
 
 Examples, on a network that `lots train lenet --out lenet.onnx` has trained:
@@ -56,7 +57,8 @@ pub(crate) struct Arguments {
     /// Class to reach: any other than the origin's, the target's, or this one
     #[arg(long, value_name = "any|target|CLASS", default_value = "any")]
     goal: GoalName,
-    /// Go to this L∞ norm, in grey levels, whatever the class is then
+    /// Instead of a search, scale the perturbation to this L∞ norm, in grey levels (less is left where pixels saturate);
+    /// there is an image even where the goal is not reached ("not_found")
     #[arg(long, value_name = "N", value_parser = value_parser!(u8).range(1..))]
     linf: Option<u8>,
     /// True class of an image file; without it, what the network says
@@ -146,7 +148,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
 
     let stop = stop_on_signal()?;
     let bar = progress(attacks.len());
-    let mut records = Vec::new();
+    let (mut records, mut listening) = (Vec::new(), true);
     let mut found = attack(&network, &decision, &images, &attacks);
     for attack in &attacks {
         if stop.load(Ordering::Relaxed) {
@@ -159,8 +161,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
         let image = attacked.outcome.image().map(|found| &found.image);
         results.add(&mut record, &images[attack.origin].image, image)?;
         bar.inc(1);
-        if arguments.json.on {
-            bar.suspend(|| print_json(&printed(&record, &results)))?;
+        if arguments.json.on && listening {
+            let printed = bar.suspend(|| print_json(&printed(&record, &results)));
+            listening = !reader_left(printed)?;
         }
         records.push(record);
     }
@@ -349,12 +352,12 @@ fn text(records: &[Record], results: &Results) -> String {
             .to_vec(),
     ];
     for (i, record) in records.iter().enumerate() {
-        let towards = record.target.as_deref().map(short);
-        let towards = towards.or_else(|| record.hot.map(|hot| format!("class {hot}")));
+        let towards = record.hot.map(|hot| format!("class {hot}"));
+        let towards = towards.or_else(|| record.target.as_deref().map(short));
         let class = match (record.outcome, &record.label_name) {
             (Ending::Adversarial, Some(name)) => name.clone(),
             (Ending::NotFound, Some(name)) => format!("{name} (still)"),
-            (Ending::OriginMisclassified, _) => format!("is {} already", record.origin_class),
+            (Ending::OriginMisclassified, _) => format!("misread as {}", record.origin_class),
             (Ending::NoDirection, _) => "no direction".to_owned(),
             _ => "not found".to_owned(),
         };
@@ -375,13 +378,20 @@ fn text(records: &[Record], results: &Results) -> String {
     }
     let right = [false, false, false, false, true, true, true, true, true];
     let count = records.iter().filter(|r| r.outcome == Ending::Adversarial).count();
+    let folder = results.folder().display();
+    let files = if records.iter().any(|record| record.image.is_some()) {
+        format!(
+            "images in {folder}, named by #\n\
+             scale: grey levels of the perturbation per grey level of its PNG"
+        )
+    } else {
+        format!("records in {folder}")
+    };
     format!(
         "{method} on {origin} (class {origin_name}) with {model}\n\n{}\n\
-         {count} of {} adversarial; images in {}, named by #\n\
-         scale: grey levels of the perturbation per grey level of its PNG\n",
+         {count} of {} adversarial; {files}\n",
         table(&rows, &right),
         records.len(),
-        results.folder().display()
     )
 }
 

@@ -39,8 +39,8 @@ const LINF: u8 = 128;
 #[command(after_help = "\
 Trains LeNet on MNIST (or takes a lenet.onnx that is there), attacks digits at
 every layer, measures them, and writes a page: DIR/index.html. Beside it are the
-images and records (DIR/results), the table's numbers (DIR/table1.json) and the
-network. A folder of an earlier demo is written anew.
+images and records (DIR/results), the table's numbers (DIR/table1.json) and, if
+it was trained here, the network. A folder of an earlier demo is written anew.
 
 Example:
   lots demo")]

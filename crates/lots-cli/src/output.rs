@@ -22,6 +22,19 @@ pub(crate) fn print_json(value: &impl Serialize) -> Result<()> {
     print(&(serde_json::to_string(value)? + "\n"))
 }
 
+/// Whether printing failed because whoever read has seen enough, as `head` has.
+pub(crate) fn reader_left(printed: Result<()>) -> Result<bool> {
+    match printed {
+        Err(e) if !is_broken_pipe(&e) => Err(e),
+        printed => Ok(printed.is_err()),
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let io = error.downcast_ref::<io::Error>();
+    io.is_some_and(|e| e.kind() == ErrorKind::BrokenPipe)
+}
+
 /// Tells what happens beside the results. A reader who left misses nothing else.
 pub(crate) fn tell(message: &str) {
     let _ = writeln!(io::stderr(), "{}", message.replace(char::is_control, " "));
@@ -29,9 +42,7 @@ pub(crate) fn tell(message: &str) {
 
 /// Tells an error in one line.
 pub(crate) fn failure(error: &anyhow::Error) -> ExitCode {
-    let io = error.downcast_ref::<io::Error>();
-    if io.is_some_and(|e| e.kind() == ErrorKind::BrokenPipe) {
-        // Whoever read the output has seen enough, as `head` has.
+    if is_broken_pipe(error) {
         return ExitCode::SUCCESS;
     }
     tell(&format!("error: {error:#}"));

@@ -199,7 +199,27 @@ fn text_fits_a_terminal_and_says_where() {
     assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
     let ran = lots(&dir, "attack lenet.onnx --origin four.png --label 5 --method fgv --out p");
     assert_eq!(ran.code, 1);
-    assert!(ran.stdout.contains("\n0001  ip2    -        is 4 already "), "{}", ran.stdout);
+    assert!(ran.stdout.contains("\n0001  ip2    -        misread as 4 "), "{}", ran.stdout);
+}
+
+#[cfg(unix)]
+#[test]
+fn whoever_reads_no_further_gets_all_files() {
+    use std::io::{BufRead, BufReader};
+    use std::process::{Command, Stdio};
+
+    let dir = workplace();
+    let line = "attack lenet.onnx --origin four.png --method hot-cold --out o --json";
+    let mut child = Command::new(env!("CARGO_BIN_EXE_lots"))
+        .current_dir(&dir)
+        .args(line.split_whitespace())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut first = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
+    assert!(child.wait().unwrap().code().unwrap() < 2);
+    assert_eq!(lots::read_records(&dir.path().join("o")).unwrap().len(), 9);
 }
 
 #[test]

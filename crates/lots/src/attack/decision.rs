@@ -55,9 +55,13 @@ impl Argmax {
     /// By the output of `network`.
     ///
     /// # Errors
-    /// When the output is not one row of numbers an image.
+    /// When the output is not one row of at least two numbers an image.
     pub fn of(network: &dyn Network) -> Result<Self, Error> {
-        classes(network)?;
+        if classes(network)? < 2 {
+            let problem =
+                "the network tells no classes apart: its output is one number; wanted at least two";
+            return Err(Error::Attack(problem.to_owned()));
+        }
         Ok(Self { layer: network.output() })
     }
 }
