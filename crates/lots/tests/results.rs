@@ -228,7 +228,8 @@ fn what_is_written_is_read_again() {
     ];
     let mut results = Results::create(&folder, false).unwrap();
     assert_eq!(results.folder(), folder);
-    assert_eq!(read_records(&folder).unwrap(), []);
+    // A run that comes to nothing leaves nothing.
+    assert_eq!(files(&folder), [""; 0]);
     let mut written = Vec::new();
     for (attack, attacked) in attacks.iter().zip(attack(&network, &decision, &images, &attacks)) {
         let attacked = attacked.unwrap();

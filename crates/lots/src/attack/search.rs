@@ -19,6 +19,8 @@ const DOUBT: f64 = 0.02;
 const LEAST_DOUBT: f64 = 8.0;
 /// After so many tries that do not halve the interval, one is a plain bisection.
 const PATIENCE: u32 = 3;
+/// How far beyond the place where the distance seems to pass zero a step is tried before the next doubling.
+const OVERSHOOT: f64 = 1.1;
 
 /// What the network made of an image on the ray.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,12 +148,23 @@ impl Search {
         }
     }
 
+    /// The next power of two; before it, if the last two distances point to a place well below, a step a little behind
+    /// that place. A hit there is one that doubling finds as well, or one that it steps over.
     fn double(&self) -> Option<u32> {
-        match self.miss.step {
-            0 => Some(self.first),
-            CAP.. => None,
-            miss => Some(2 * miss),
+        let miss = self.miss.step;
+        if miss == 0 {
+            return Some(self.first);
         }
+        if miss >= CAP {
+            return None;
+        }
+        let next = (miss + 1).next_power_of_two();
+        let Some(past) = self.past.filter(|_| miss.is_power_of_two()) else { return Some(next) };
+        let [past, last] = [past, self.miss].map(|t| (f64::from(t.step), f64::from(t.distance)));
+        let crossing = last.0 + (last.0 - past.0) * last.1 / (past.1 - last.1);
+        let ahead = OVERSHOOT * crossing;
+        let is_ahead = last.1 > 0.0 && crossing > last.0 && ahead < 0.9 * f64::from(next);
+        Some(if is_ahead { ahead as u32 } else { next })
     }
 
     /// The first step between miss and hit on the path of doubling and bisection whose answer is in doubt; if there is

@@ -143,13 +143,13 @@ fn each_goal_has_its_own_smallest_step() {
     assert_eq!(found, [first, first, second, third, first, third]);
 }
 
-/// Doubling steps over a class that lies between two of its steps: that is the protocol.
+/// Doubling steps over a class that lies between two of its steps, here between 80 and 112; the distance shows where.
 #[test]
-fn what_doubling_steps_over_is_not_found() {
+fn what_doubling_steps_over_can_be_found() {
     let network = network(1.0 / 32.0, &[3, 4]);
     let attack = Attack { goal: Goal::Class(1), ..smallest(0, None, &Fgv) };
     let attacked = run(&network, &[origin([255, 0])], &[attack]);
-    assert_eq!(attacked[0].outcome, Outcome::NotFound(None));
+    assert_eq!(found(&attacked[0]), at(80.0 + GRID, [255, 3], 1));
 }
 
 /// The target's label says where to go; without one, what the network says of it.
