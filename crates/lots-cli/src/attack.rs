@@ -225,18 +225,22 @@ impl Arguments {
     fn images(&self, network: &Graph) -> Result<Vec<NamedImage>> {
         let specs = [&self.origin].into_iter().chain(&self.targets);
         let mut images = specs.map(|spec| open_image(spec)).collect::<Result<Vec<_>, _>>()?;
+        let input = network.input();
+        let (channels, height, width) = (input.channels, input.height, input.width);
         for NamedImage { image, name, .. } in &images {
-            images_batch(network.input(), std::slice::from_ref(image)).map_err(|_| {
-                let input = network.input();
-                let (channels, height, width) = (input.channels, input.height, input.width);
-                let (c, h, w) = (image.channels(), image.height(), image.width());
-                anyhow::anyhow!(
-                    "{name} has {h}×{w}×{c} (height × width × channels), {} takes {height}×{width}×{channels}; \
-                     {}",
-                    network.name(),
-                    if (h, w) == (height, width) { "convert it to grey or colour first" } else { "scale or crop it first" }
-                )
-            })?;
+            let (c, h, w) = (image.channels(), image.height(), image.width());
+            if (c, h, w) != (channels, height, width) {
+                let remedy = if (h, w) == (height, width) {
+                    "convert it to grey or colour first"
+                } else {
+                    "scale or crop it first"
+                };
+                bail!(
+                    "{name} has {h}×{w}×{c} (height × width × channels), {} takes \
+                     {height}×{width}×{channels}; {remedy}",
+                    network.name()
+                );
+            }
         }
         if let Some(label) = self.label {
             let classes = lots::classes(network)?;
