@@ -7,8 +7,8 @@ use std::sync::atomic::Ordering;
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum, value_parser};
 use lots::attack::{
-    Argmax, Attack, Decision, Extent, Fgs, Fgv, Goal, HotCold, Lots, Magnify, Method, Reduce,
-    Units, attack,
+    Argmax, Attack, Attacked, Decision, Extent, Fgs, Fgv, Goal, HotCold, Lots, Magnify, Method,
+    Reduce, Units, attack,
 };
 use lots::{Ending, L2, Linf, NamedImage, Record, Results, images_batch, open_image};
 use lots_nn::{Graph, LayerId, LayerInfo, Network};
@@ -156,10 +156,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
         }
         let Some(attacked) = found.next() else { break };
         let attacked = attacked.inspect_err(|_| bar.finish_and_clear())?;
-        let layer = layer(&network, attack.method.layer(&decision))?;
-        let mut record = Record::new(network.name(), layer, &images, attack, &attacked)?;
-        let image = attacked.outcome.image().map(|found| &found.image);
-        results.add(&mut record, &images[attack.origin].image, image)?;
+        let record = keep(&mut results, &network, &decision, &images, attack, &attacked)?;
         bar.inc(1);
         if arguments.json.on && listening {
             let printed = bar.suspend(|| print_json(&printed(&record, &results)));
@@ -326,8 +323,24 @@ fn others(network: &Graph, decision: &Argmax, origin: &NamedImage) -> Result<Vec
     Ok((0..logits.ncols()).filter(|&other| Some(other) != class).collect())
 }
 
+/// Adds what came of `attack` to `results`; its record.
+pub(crate) fn keep(
+    results: &mut Results,
+    network: &Graph,
+    decision: &Argmax,
+    images: &[NamedImage],
+    attack: &Attack<'_>,
+    attacked: &Attacked,
+) -> Result<Record> {
+    let layer = layer(network, attack.method.layer(decision))?;
+    let mut record = Record::new(network.name(), layer, images, attack, attacked)?;
+    let image = attacked.outcome.image().map(|found| &found.image);
+    results.add(&mut record, &images[attack.origin].image, image)?;
+    Ok(record)
+}
+
 /// What the network knows of a layer.
-pub(crate) fn layer(network: &Graph, id: LayerId) -> Result<&LayerInfo> {
+fn layer(network: &Graph, id: LayerId) -> Result<&LayerInfo> {
     let found = network.layers().iter().find(|layer| layer.id == id);
     found.ok_or_else(|| anyhow::anyhow!("no such layer in {}", network.name()))
 }

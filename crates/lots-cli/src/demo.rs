@@ -13,14 +13,12 @@ use lots::attack::{
 };
 use lots::experiment::{Row, first_of_each_class, row};
 use lots::report::{DemoPage, Exhibit, Figure, read_exhibits, table1_text};
-use lots::{
-    Dataset, NamedImage, Record, Results, Split, Training, evaluate, l2, open_dataset, write_file,
-};
+use lots::{Dataset, NamedImage, Results, Split, Training, evaluate, l2, open_dataset, write_file};
 use lots_nn::{Graph, Network, lenet};
 
 use crate::Outcome;
 use crate::arguments::Threads;
-use crate::attack::layer;
+use crate::attack::keep;
 use crate::output::{print, tell};
 use crate::progress::{TrainingProgress, images};
 
@@ -218,11 +216,7 @@ impl Digits {
         let mut results = Results::create(folder, true)?;
         let attacked = attack(network, decision, &self.0, &attacks);
         for (attack, attacked) in attacks.iter().zip(attacked) {
-            let attacked = attacked?;
-            let layer = layer(network, attack.method.layer(decision))?;
-            let mut record = Record::new(network.name(), layer, &self.0, attack, &attacked)?;
-            let image = attacked.outcome.image().map(|found| &found.image);
-            results.add(&mut record, &self.0[0].image, image)?;
+            keep(&mut results, network, decision, &self.0, attack, &attacked?)?;
         }
         Ok(read_exhibits(folder)?)
     }
