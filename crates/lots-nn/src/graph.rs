@@ -12,7 +12,7 @@ use std::path::Path;
 #[derive(Debug)]
 pub(crate) struct Value {
     pub(crate) name: String,
-    /// Of one image, without the axis of images.
+    /// As ONNX says it, for one image: an axis of images is 1.
     pub(crate) shape: Vec<usize>,
     /// The value whose memory this one is: itself, or what it is a view of.
     pub(crate) root: usize,
@@ -92,7 +92,7 @@ impl Graph {
                 index: node.index,
                 name: node.name.clone(),
                 operator: node.operator.clone(),
-                shape: values[node.output].shape.clone(),
+                shape: of_one_image(&values[node.output].shape),
                 parameters: match &node.action {
                     Action::Run(op) => op.parameters().iter().map(|p| p.value.data().len()).sum(),
                     Action::View => 0,
@@ -294,6 +294,14 @@ impl Graph {
             }
             _ => names.join(", "),
         }
+    }
+}
+
+/// A shape without the axis of images, where it begins with one.
+fn of_one_image(shape: &[usize]) -> Vec<usize> {
+    match shape {
+        [1, rest @ ..] if !rest.is_empty() => rest.to_vec(),
+        _ => shape.to_vec(),
     }
 }
 

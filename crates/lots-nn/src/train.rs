@@ -99,6 +99,13 @@ impl Trainer {
             );
         }
         let mut names: Vec<&String> = graph.nodes().iter().flat_map(|n| &n.parameters).collect();
+        let trained = (0..graph.nodes().len()).filter(|&i| trains(&graph, i));
+        let mut own = trained.flat_map(|i| &graph.nodes()[i].parameters);
+        if let Some(name) = own.find(|n| graph.spare_constant(n).is_none()) {
+            return refuse(&format!(
+                "its weights \"{name}\" are computed from other constants; training needs them in the file"
+            ));
+        }
         names.sort();
         if names.windows(2).any(|w| w[0] == w[1]) {
             return refuse("two nodes share weights, which training does not support");

@@ -1,5 +1,9 @@
 //! ONNX files in and out.
 
+mod array;
+mod attributes;
+mod fold;
+mod operators;
 mod proto;
 mod read;
 mod tensors;

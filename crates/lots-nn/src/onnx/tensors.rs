@@ -1,5 +1,6 @@
 //! Constant arrays of an ONNX file.
 
+use super::array::Array;
 use super::proto::{TensorProto, data_type};
 use crate::tensor::Tensor;
 
@@ -7,7 +8,8 @@ use crate::tensor::Tensor;
 #[derive(Clone, Debug)]
 pub(crate) enum Constant {
     Floats(Tensor),
-    Ints(Vec<i64>),
+    /// Integers of any width, or booleans as 0 and 1.
+    Ints(Array<i64>),
     /// Of a type that Lots does not compute with; what to say when something wants it.
     Other(String),
 }
@@ -78,28 +80,48 @@ pub(super) fn constant(t: &TensorProto) -> Result<Constant, String> {
                 .map(Constant::Floats)
                 .ok_or_else(|| format!("{what} is damaged"))
         }
-        data_type::INT64 => {
+        data_type::INT64 if t.raw_data.is_empty() => {
+            check(t.int64_data.len())?;
+            Ok(Constant::Ints(Array { shape, data: t.int64_data.clone() }))
+        }
+        kind => {
+            let Some(size) = integer_size(kind) else {
+                return Ok(Constant::Other(format!(
+                    "{what} holds {}; Lots computes with float32: export in float32",
+                    data_type::name(kind)
+                )));
+            };
+            let number = |bytes: &[u8]| integer(kind, bytes);
             let data: Vec<i64> = if t.raw_data.is_empty() {
-                t.int64_data.clone()
+                t.int32_data.iter().map(|x| number(&x.to_le_bytes()[..size])).collect()
             } else {
-                whole(&what, &t.raw_data, 8)?;
-                t.raw_data.as_chunks::<8>().0.iter().map(|b| i64::from_le_bytes(*b)).collect()
+                whole(&what, &t.raw_data, size)?;
+                t.raw_data.chunks_exact(size).map(number).collect()
             };
             check(data.len())?;
-            Ok(Constant::Ints(data))
+            Ok(Constant::Ints(Array { shape, data }))
         }
-        data_type::BOOL => {
-            let raw = t.raw_data.iter().map(|&b| i64::from(b != 0));
-            let listed = t.int32_data.iter().map(|&b| i64::from(b != 0));
-            let data: Vec<i64> =
-                if t.raw_data.is_empty() { listed.collect() } else { raw.collect() };
-            check(data.len())?;
-            Ok(Constant::Ints(data))
-        }
-        other => Ok(Constant::Other(format!(
-            "{what} holds {}; Lots computes with float32: export in float32",
-            data_type::name(other)
-        ))),
+    }
+}
+
+/// Bytes of one integer of a data type.
+fn integer_size(kind: i32) -> Option<usize> {
+    match kind {
+        data_type::BOOL | data_type::UINT8 | data_type::INT8 => Some(1),
+        data_type::INT32 => Some(4),
+        data_type::INT64 => Some(8),
+        _ => None,
+    }
+}
+
+/// One integer of a data type.
+fn integer(kind: i32, bytes: &[u8]) -> i64 {
+    match (kind, bytes) {
+        (data_type::BOOL, &[b]) => i64::from(b != 0),
+        (data_type::INT8, &[b]) => i64::from(i8::from_le_bytes([b])),
+        (_, &[a, b, c, d]) => i64::from(i32::from_le_bytes([a, b, c, d])),
+        (_, &[a, b, c, d, e, f, g, h]) => i64::from_le_bytes([a, b, c, d, e, f, g, h]),
+        (_, bytes) => i64::from(bytes[0]),
     }
 }
 

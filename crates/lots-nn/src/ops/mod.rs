@@ -5,6 +5,7 @@ pub(crate) mod binary;
 pub(crate) mod conv;
 pub(crate) mod linear;
 pub(crate) mod pool;
+pub(crate) mod rearrange;
 
 use crate::kernels::Isa;
 use crate::tensor::Tensor;

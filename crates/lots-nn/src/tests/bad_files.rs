@@ -105,6 +105,11 @@ fn files() -> Vec<Case> {
             vec!["[N, 2, 6, ?]"],
         ),
         (
+            "a fixed batch",
+            with_input_dims(&[(Some(8), None), (Some(2), None), (Some(6), None), (Some(6), None)]),
+            vec!["[8, 2, 6, 6]", "a fixed batch of 8 images", "a batch of 1"],
+        ),
+        (
             "a size of zero",
             with_input_dims(&[(None, free), (Some(2), None), (Some(0), None), (Some(6), None)]),
             vec!["[N, 2, 0, 6]"],
@@ -194,7 +199,10 @@ fn files() -> Vec<Case> {
         ),
         (
             "integers of the wrong size",
-            right().constant(TensorProto { raw_data: vec![0; 9], ..int_tensor("i", &[1]) }),
+            Model::new(&[2, 6, 6])
+                .constant(TensorProto { raw_data: vec![0; 9], ..int_tensor("i", &[1]) })
+                .node("r", "Reshape", &["image", "i"], "y", vec![])
+                .output("y"),
             vec!["constant \"i\"", "no multiple of 8"],
         ),
         (

@@ -73,16 +73,9 @@ fn nodes() -> Vec<Case> {
     let mut all: Vec<Case> = Vec::new();
     let mut add =
         |what, model: Model, says: &[&'static str]| all.push((what, model, says.to_vec()));
-    for op in [
-        "Tanh",
-        "Sigmoid",
-        "LRN",
-        "BatchNormalization",
-        "ConvTranspose",
-        "Concat",
-        "Clip",
-        "ReduceMean",
-    ] {
+    for op in
+        ["Tanh", "Sigmoid", "LRN", "BatchNormalization", "ConvTranspose", "Clip", "ReduceMean"]
+    {
         add("operator", one(op, &["image"], vec![]), &[op, "this operator is not supported"]);
     }
     let conv: [(&str, AttributeProto, &str); 16] = [
@@ -109,18 +102,27 @@ fn nodes() -> Vec<Case> {
     add("weights missing", one("Conv", &["image"], vec![]), &["Conv", "weights", "missing"]);
     add(
         "weights of three axes",
-        Model::new(&[2, 6])
+        Model::new(&[2, 6, 6])
             .floats("w", &[3, 2, 3])
             .node("bad", "Conv", &["image", "w"], "y", vec![])
             .output("y"),
-        &["Conv", "2-D"],
+        &["Conv", "do not fit a 2-D input"],
+    );
+    add(
+        "several images in one",
+        Model::new(&[2, 6, 6])
+            .floats("w", &[3, 1, 3, 3])
+            .ints("s", &[2, 1, 6, 6])
+            .node("r", "Reshape", &["image", "s"], "r", vec![])
+            .node("bad", "Conv", &["r", "w"], "y", vec![])
+            .output("y"),
+        &["Conv", "found [2, 1, 6, 6] (of one image)"],
     );
     add(
         "weights that are no constant",
         one("Conv", &["image", "image"], vec![]),
         &["Conv", "is not a constant"],
     );
-    add("input that is a constant", one("Conv", &["w", "w"], vec![]), &["Conv", "is a constant"]);
     add(
         "bias of another size",
         one("Conv", &["image", "w", "w"], vec![]),
@@ -222,15 +224,6 @@ fn nodes() -> Vec<Case> {
         add("no broadcast", one(op, &["image", "b"], vec![]), &[name, "do not broadcast"]);
         add("three inputs", one(op, &["image", "b", "b"], vec![]), &[name, "two inputs"]);
         add("one input", one(op, &["image"], vec![]), &[name, "two inputs"]);
-        add("constants", one(op, &["b", "b"], vec![]), &[name, "both sides are constants"]);
-        add(
-            "a batch of constants",
-            one(op, &["image", "w"], vec![]).change(|m| {
-                m.graph.as_mut().unwrap().initializer[0] =
-                    float_tensor("w", &tensor(&[2, 2, 6, 6], vec![1.0; 144]));
-            }),
-            &[name, "mix images"],
-        );
         add(
             "integers",
             one(op, &["image", "i"], vec![]).ints("i", &[1]),
@@ -261,15 +254,8 @@ fn nodes() -> Vec<Case> {
             .node("r", "Reshape", &["image", "s"], "r", vec![])
             .node("bad", "Add", &["image", "r"], "y", vec![])
             .output("y"),
-        &["Add", "mix images"],
+        &["Add", "do not broadcast"],
     );
-    for axis in [0, -4] {
-        add(
-            "softmax over images",
-            one("Softmax", &["image"], vec![int("axis", axis)]),
-            &["Softmax", "that of the images"],
-        );
-    }
     for axis in [4, -5, i64::MIN, i64::MAX] {
         add(
             "softmax axis",
@@ -277,32 +263,32 @@ fn nodes() -> Vec<Case> {
             &["Softmax", "does not exist"],
         );
     }
-    for axis in [0, 2, -1, -4, i64::MIN] {
+    for axis in [5, -5, i64::MIN, i64::MAX] {
         add(
             "flatten axis",
             one("Flatten", &["image"], vec![int("axis", axis)]),
-            &["Flatten", "would mix images"],
+            &["Flatten", "does not exist"],
         );
     }
     for shape in [
         &[][..],
-        &[72],
-        &[2, 36],
+        &[71],
+        &[5, -1],
         &[-1, -1],
         &[0, -1, -1],
         &[0, 71],
         &[0, 0, 0, 0, 0],
         &[0, -2, 36],
         &[0, 7, -1],
-        &[-1, 12],
         &[0, i64::MAX, 2],
+        &[i64::MAX, i64::MAX],
     ] {
-        add("reshape", reshape(shape), &["Reshape", "would mix images"]);
+        add("reshape", reshape(shape), &["Reshape", "does not fit its input [1, 2, 6, 6]"]);
     }
     add(
         "reshape to floats",
         one("Reshape", &["image", "b"], vec![]),
-        &["Reshape", "not constant integers"],
+        &["Reshape", "holds floats; wanted integers"],
     );
     add(
         "reshape to nothing",
