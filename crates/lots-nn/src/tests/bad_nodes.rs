@@ -68,6 +68,116 @@ pub(super) fn right() -> Model {
         .output("y")
 }
 
+/// Node "bad" over the image [2, 6, 6], which becomes [1, 2, 6, 6], with lists of integers behind it.
+fn moves(op: &str, lists: &[&[i64]], attributes: Vec<AttributeProto>) -> Model {
+    let names: Vec<String> = (0..lists.len()).map(|i| format!("i{i}")).collect();
+    let inputs: Vec<&str> =
+        std::iter::once("image").chain(names.iter().map(String::as_str)).collect();
+    let mut model = one(op, &inputs, attributes);
+    for (name, list) in names.iter().zip(lists) {
+        model = model.ints(name, list);
+    }
+    model
+}
+
+/// Operators that move numbers, with what does not fit.
+fn moved() -> Vec<Case> {
+    let far = i64::MAX;
+    let cases: [(&str, &[&[i64]], Vec<AttributeProto>, &str); 34] = [
+        ("Transpose", &[], vec![ints("perm", &[0, 1, 2])], "wanted each of 4 axes once"),
+        ("Transpose", &[], vec![ints("perm", &[0, 1, 1, 2])], "wanted each of 4 axes once"),
+        ("Transpose", &[], vec![ints("perm", &[0, 1, 2, -1])], "wanted each of 4 axes once"),
+        ("Slice", &[&[0]], vec![], "starts or ends are missing"),
+        ("Slice", &[&[0], &[1, 1]], vec![], "not equally many"),
+        ("Slice", &[&[0], &[1], &[4]], vec![], "axis 4 does not exist"),
+        ("Slice", &[&[0], &[1], &[1], &[0]], vec![], "a step is 0"),
+        ("Slice", &[&[5], &[5], &[2]], vec![], "nothing is left of axis 2"),
+        ("Slice", &[&[far], &[far], &[2], &[far]], vec![], "nothing is left of axis 2"),
+        ("Slice", &[&[0, 0], &[1, 1], &[1, -3]], vec![], "do not fit 2 sizes"),
+        ("Gather", &[], vec![], "indices are missing"),
+        ("Gather", &[&[2]], vec![int("axis", 1)], "not one of an axis of 2"),
+        ("Gather", &[&[-3]], vec![int("axis", 1)], "not one of an axis of 2"),
+        ("Gather", &[&[i64::MIN]], vec![int("axis", 1)], "not one of an axis of 2"),
+        ("Gather", &[&[]], vec![int("axis", 1)], "no indices"),
+        ("Gather", &[&[0]], vec![int("axis", 4)], "axis 4 does not exist"),
+        ("Expand", &[&[3, 6, 6]], vec![], "does not broadcast"),
+        ("Expand", &[&[0]], vec![], "wanted positive sizes"),
+        ("Expand", &[&[1 << 20, 1 << 20, 1, 1, 1, 1]], vec![], "too large"),
+        ("Tile", &[&[1, 1]], vec![], "not one for each of 4 axes"),
+        ("Tile", &[&[far, far, 1, 1]], vec![], "too large"),
+        ("Tile", &[&[1 << 30, 1, 1, 1]], vec![], "too large"),
+        ("Pad", &[], vec![], "pads are missing"),
+        ("Pad", &[&[1, 1, 1]], vec![], "two for each axis"),
+        ("Pad", &[&[0, 0, 0, -7, 0, 0, 0, 0]], vec![], "nothing is left of axis 3"),
+        ("Pad", &[&[0, 0, 0, far, 0, 0, 0, 0]], vec![], "two for each axis"),
+        ("Pad", &[&[1 << 20; 8]], vec![], "too large"),
+        ("Pad", &[&[0; 8]], vec![text("mode", "mirror")], "attribute mode is \"mirror\""),
+        ("Squeeze", &[&[1]], vec![], "axis 1 of [1, 2, 6, 6] is not 1"),
+        ("Unsqueeze", &[], vec![], "axes are missing"),
+        ("Unsqueeze", &[&[0, 0]], vec![], "name one twice"),
+        ("SpaceToDepth", &[], vec![int("blocksize", 4)], "blocksize 4 does not fit"),
+        ("DepthToSpace", &[], vec![int("blocksize", 2)], "blocksize 2 does not fit"),
+        ("DepthToSpace", &[], vec![int("blocksize", 0)], "attribute blocksize is 0"),
+    ];
+    let case =
+        |(op, lists, attributes, says)| ("moved", moves(op, lists, attributes), vec![op, says]);
+    let mut all: Vec<Case> = cases.into_iter().map(case).collect();
+    let split = |attributes: Vec<AttributeProto>, lists: &[&[i64]], outputs: &[&str]| {
+        moves("Split", lists, attributes).change(|m| {
+            let node = &mut m.graph.as_mut().unwrap().node[0];
+            node.output = outputs.iter().map(ToString::to_string).collect();
+        })
+    };
+    let axis = || vec![int("axis", 2)];
+    for (lists, outputs) in [
+        (&[&[3, 2][..]][..], &["y", "z"][..]),
+        (&[&[6]], &["y", "z"]),
+        (&[&[6, 6]], &["y", "z"]),
+        (&[], &["y", "z", "a", "b", "c", "d", "e"]),
+    ] {
+        all.push((
+            "split",
+            split(axis(), lists, outputs),
+            vec!["Split", "do not make up an axis of 6"],
+        ));
+    }
+    all.push(("split twice", split(axis(), &[], &["y", "y"]), vec!["Split", "made twice"]));
+    all.push((
+        "concat of other sizes",
+        moves("Concat", &[], vec![int("axis", 1)]).change(|m| {
+            let graph = m.graph.as_mut().unwrap();
+            graph.node[0].input.push("w".into());
+        }),
+        vec!["Concat", "[1, 2, 6, 6] and [3, 2, 3, 3] (of one image) differ beside axis 1"],
+    ));
+    all.push((
+        "concat of integers",
+        moves("Concat", &[&[1]], vec![int("axis", 0)])
+            .change(|m| {
+                let graph = m.graph.as_mut().unwrap();
+                graph.initializer.iter_mut().for_each(|t| {
+                    if t.name == "i0" {
+                        t.dims = vec![1, 1, 1, 1];
+                    }
+                });
+                graph.node[0].input[0] = "s".into();
+                let squeezed = NodeProto {
+                    name: "mean".into(),
+                    op_type: "Slice".into(),
+                    input: ["image", "zero", "one", "axes"].map(String::from).to_vec(),
+                    output: vec!["s".into()],
+                    ..NodeProto::default()
+                };
+                graph.node.insert(0, squeezed);
+            })
+            .ints("zero", &[0, 0, 0])
+            .ints("one", &[1, 1, 1])
+            .ints("axes", &[1, 2, 3]),
+        vec!["Concat", "holds integers"],
+    ));
+    all
+}
+
 /// Operators and attributes that are not supported: each error names the node and the operator.
 fn nodes() -> Vec<Case> {
     let mut all: Vec<Case> = Vec::new();
@@ -419,7 +529,7 @@ fn nodes() -> Vec<Case> {
 #[test]
 fn what_is_not_supported_is_refused_by_node_and_operator() {
     let mut wrong = Vec::new();
-    for (what, model, says) in nodes() {
+    for (what, model, says) in nodes().into_iter().chain(moved()) {
         let named = if says[0] == "Relu" && what == "a longer cycle" { "" } else { "node \"" };
         let op = format!("({})", says[0]);
         let says = [&[named, &op], &says[1..]].concat();

@@ -13,4 +13,5 @@ mod model;
 mod naive;
 mod networks;
 mod operators;
+mod rearrange;
 mod training;

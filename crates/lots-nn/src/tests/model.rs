@@ -159,6 +159,11 @@ impl Model {
     }
 }
 
+/// One number as an input.
+pub(super) fn float_input(x: f32) -> TensorProto {
+    float_tensor("", &tensor(&[], vec![x]))
+}
+
 /// A constant node that holds `t`.
 fn constant_node(mut t: TensorProto) -> NodeProto {
     let output = vec![std::mem::take(&mut t.name)];
@@ -203,6 +208,16 @@ pub(super) fn to_model(net: &Net, draw: &mut Draw) -> Model {
             inputs.push(name.clone());
             model = model.ints(&name, shape);
         }
+        if let Op::Moves { integers, .. } = &step.op {
+            for (k, t) in integers.iter().enumerate() {
+                // An empty name leaves an input out.
+                let name = if t.data_type == 0 { String::new() } else { format!("n{i}.i{k}") };
+                inputs.push(name.clone());
+                if t.data_type != 0 {
+                    model = model.constant(TensorProto { name, ..t.clone() });
+                }
+            }
+        }
         let names: Vec<&str> = inputs.iter().map(String::as_str).collect();
         let attributes = attributes(&step.op, draw);
         model =
@@ -246,6 +261,7 @@ fn attributes(op: &Op, draw: &mut Draw) -> Vec<AttributeProto> {
         Op::Softmax { axis } => or_default(*axis != -1, int("axis", *axis)),
         Op::Flatten => or_default(false, int("axis", 1)),
         Op::Reshape { .. } => or_default(false, int("allowzero", 0)),
+        Op::Moves { attributes, .. } => all.clone_from(attributes),
         Op::GlobalAveragePool
         | Op::MatMul
         | Op::Relu

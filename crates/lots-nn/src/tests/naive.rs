@@ -1,5 +1,7 @@
 //! The oracle: every operator in f64, as plain loops straight from the ONNX operator definitions.
 
+use crate::onnx::{AttributeProto, TensorProto};
+
 /// A constant of an operator.
 #[derive(Clone, Debug)]
 pub(super) struct Parameter {
@@ -99,6 +101,15 @@ pub(super) enum Op {
     },
     Dropout,
     Identity,
+    /// An operator that only moves numbers: each output is one of the inputs', one behind the other, then the
+    /// parameters', or a number. The file's attributes and its inputs of integers come with it.
+    Moves {
+        name: &'static str,
+        attributes: Vec<AttributeProto>,
+        integers: Vec<TensorProto>,
+        shape: Vec<usize>,
+        from: Vec<Result<usize, f32>>,
+    },
     /// The axis as the file says it, that of images being 0.
     Softmax {
         axis: i64,
@@ -121,6 +132,7 @@ impl Op {
             Self::Dropout => "Dropout",
             Self::Identity => "Identity",
             Self::Softmax { .. } => "Softmax",
+            Self::Moves { name, .. } => name,
         }
     }
 
@@ -283,6 +295,13 @@ fn apply(op: &Op, inputs: &[&Array], shapes: &[&[usize]], p: &[Vec<f64>]) -> (Ar
             reshaped(copied.iter().map(|d| d.unwrap_or(x.data.len() / known)).collect())
         }
         Op::Dropout | Op::Identity => reshaped(x.shape.clone()),
+        Op::Moves { shape, from, .. } => {
+            let inputs = inputs.iter().map(|x| x.data.as_slice());
+            let all: Vec<f64> =
+                inputs.chain(p.iter().map(Vec::as_slice)).flatten().copied().collect();
+            let number = |f: &Result<usize, f32>| f.map_or_else(f64::from, |at| all[at]);
+            (Array { shape: shape.clone(), data: from.iter().map(number).collect() }, never)
+        }
         Op::Softmax { axis } => (softmax(x, *axis), never),
     }
 }
