@@ -236,3 +236,15 @@ versioned! {
         }
     }
 }
+
+versioned! {
+    /// `[image][element]` to one group, `[element][lane]`.
+    pub(crate) fn interleave_lanes(x: &[f32], elements: usize, out: &mut [f32]) {
+        let (out, _) = out.as_chunks_mut::<LANES>();
+        for (lane, row) in x.chunks_exact(elements).enumerate() {
+            for (y, x) in out.iter_mut().zip(row) {
+                y[lane] = *x;
+            }
+        }
+    }
+}

@@ -15,7 +15,7 @@ mod tile;
 mod versions;
 
 pub(crate) use conv::{ConvShape, add, conv_columns_back, conv_valid, conv_weight_gradient};
-pub(crate) use matmul::{matmul, matmul_weight_gradient, transpose_lanes};
+pub(crate) use matmul::{interleave_lanes, matmul, matmul_weight_gradient, transpose_lanes};
 pub(crate) use scatter::{Winners, line_length, winners_back, winners_weights};
 pub(crate) use simd::Isa;
 pub(crate) use tile::Packed;

@@ -67,7 +67,7 @@ impl<'a> Attributes<'a> {
     }
 
     /// A positive size for each of `axes` axes; of one axis, the other is 1.
-    fn pair(&self, name: &'static str, axes: usize) -> Result<[usize; 2], String> {
+    pub(super) fn pair(&self, name: &'static str, axes: usize) -> Result<[usize; 2], String> {
         let Some(sizes) = self.ints(name)? else { return Ok([1, 1]) };
         match *sizes.as_slice() {
             [a, b] if axes == 2 && [a, b].iter().all(|d| (1..=MOST).contains(d)) => {
@@ -98,6 +98,32 @@ impl<'a> Attributes<'a> {
         }
     }
 
+    /// Padding above, left, below and right, as `pads` says it.
+    pub(super) fn pads(&self, axes: usize) -> Result<[usize; 4], String> {
+        let Some(pads) = self.ints("pads")? else { return Ok([0; 4]) };
+        let [a, b, c, d] = match *pads.as_slice() {
+            [begin, end] if axes == 1 => [0, begin, 0, end],
+            [a, b, c, d] if axes == 2 => [a, b, c, d],
+            _ => [-1; 4],
+        };
+        if [a, b, c, d].iter().all(|p| (0..=MOST).contains(p)) {
+            return Ok([a, b, c, d].map(|p| p as usize));
+        }
+        let count = if axes == 2 { "four" } else { "two" };
+        Err(format!("attribute pads is {pads:?}; wanted {count} sizes that are not negative"))
+    }
+
+    /// Rows and columns that a transposed convolution adds behind its output.
+    pub(super) fn output_padding(&self, axes: usize) -> Result<[usize; 2], String> {
+        let Some(sizes) = self.ints("output_padding")? else { return Ok([0, 0]) };
+        let all = sizes.iter().map(|&d| usize::try_from(d)).collect::<Result<Vec<_>, _>>();
+        match all.as_deref() {
+            Ok(&[a, b]) if axes == 2 => Ok([a, b]),
+            Ok(&[b]) if axes == 1 => Ok([0, b]),
+            _ => Err(format!("attribute output_padding is {sizes:?}; wanted {axes} sizes")),
+        }
+    }
+
     /// The sliding window of strides, dilations, pads and auto_pad over an input of `axes` axes (of one, the height is 1).
     pub(super) fn window(
         &self,
@@ -107,10 +133,7 @@ impl<'a> Attributes<'a> {
         ceil: bool,
     ) -> Result<Window, String> {
         let (stride, dilation) = (self.pair("strides", axes)?, self.pair("dilations", axes)?);
-        let pads = self.ints("pads")?.map(|p| match p.as_slice() {
-            &[begin, end] if axes == 1 => vec![0, begin, 0, end],
-            _ => p,
-        });
+        let pads = self.pads(axes)?;
         let auto = self.text("auto_pad")?;
         let mut window = Window {
             kernel,
@@ -124,14 +147,10 @@ impl<'a> Attributes<'a> {
         if kernel.iter().any(|&k| k == 0 || k as i64 > MOST) {
             return Err(format!("its kernel is {}×{}", kernel[0], kernel[1]));
         }
-        let pads = match (auto.as_str(), pads.as_deref()) {
-            ("" | "NOTSET", None) | ("VALID", _) => [0; 4],
-            ("" | "NOTSET", Some(&[a, b, c, d]))
-                if [a, b, c, d].iter().all(|p| (0..=MOST).contains(p)) =>
-            {
-                [a as usize, b as usize, c as usize, d as usize]
-            }
-            ("SAME_UPPER" | "SAME_LOWER", _) => {
+        let pads = match auto.as_str() {
+            "" | "NOTSET" => pads,
+            "VALID" => [0; 4],
+            "SAME_UPPER" | "SAME_LOWER" => {
                 let total = |a: usize| {
                     let wanted = (input[a].div_ceil(stride[a]) - 1) * stride[a] + window.extent(a);
                     wanted.saturating_sub(input[a])
@@ -141,12 +160,7 @@ impl<'a> Attributes<'a> {
                 };
                 [small(0), small(1), total(0) - small(0), total(1) - small(1)]
             }
-            ("" | "NOTSET", other) => {
-                return Err(format!(
-                    "attribute pads is {other:?}; wanted four sizes that are not negative"
-                ));
-            }
-            (other, _) => return Err(format!("attribute auto_pad is \"{other}\"")),
+            other => return Err(format!("attribute auto_pad is \"{other}\"")),
         };
         for axis in 0..2 {
             let (begin, end) = (pads[axis], pads[axis + 2]);

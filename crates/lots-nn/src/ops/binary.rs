@@ -44,7 +44,7 @@ pub(crate) fn broadcast(a: &[usize], b: &[usize]) -> Option<Vec<usize>> {
 }
 
 /// Which element of an array of shape `from` each element of shape `to` takes, unless it is the same one.
-fn element_map(from: &[usize], to: &[usize]) -> Option<Vec<u32>> {
+pub(crate) fn element_map(from: &[usize], to: &[usize]) -> Option<Vec<u32>> {
     if from.iter().product::<usize>() == to.iter().product() {
         return None;
     }

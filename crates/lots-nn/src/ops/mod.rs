@@ -3,9 +3,13 @@
 pub(crate) mod activation;
 pub(crate) mod binary;
 pub(crate) mod conv;
+pub(crate) mod conv_transpose;
 pub(crate) mod linear;
 pub(crate) mod pool;
+pub(crate) mod product;
 pub(crate) mod rearrange;
+pub(crate) mod reduce;
+pub(crate) mod resize;
 
 use crate::kernels::Isa;
 use crate::tensor::Tensor;

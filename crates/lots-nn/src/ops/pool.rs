@@ -1,7 +1,7 @@
-//! MaxPool, AveragePool and GlobalAveragePool.
+//! MaxPool and AveragePool.
 
 use super::{Keeper, Keeps, Kept, Operator, Run, Window};
-use crate::kernels::{LANES, add, versioned};
+use crate::kernels::{LANES, versioned};
 
 /// The largest value of each window, planes on their own; of equal ones the first in row order.
 #[derive(Debug)]
@@ -233,52 +233,39 @@ versioned! {
     }
 }
 
-/// The mean of each window, planes on their own.
+/// The mean of each window, planes on their own; of a window wholly in the padding zero.
 #[derive(Debug)]
 pub(crate) struct AveragePool {
-    name: &'static str,
-    planes: usize,
-    window: Window,
-    /// One over what each output is divided by.
-    scale: Vec<f32>,
+    /// Elements of an input plane.
+    plane: usize,
+    windows: Vec<Mean>,
+    /// Where the taps that are not padding lie, window by window.
+    taps: Vec<u32>,
+}
+
+/// One window: how many of its taps are not padding, and one over what their sum is divided by.
+#[derive(Clone, Copy, Debug)]
+struct Mean {
+    taps: usize,
+    scale: f32,
 }
 
 impl AveragePool {
-    /// Average pooling over [`planes`, `window.input`]; padding counts as zeros where `count_padding`.
-    pub(crate) fn new(planes: usize, window: Window, count_padding: bool) -> Self {
-        let mut scale = Vec::new();
+    /// Average pooling over planes of `window.input`; padding counts as zeros where `count_padding`.
+    pub(crate) fn new(window: Window, count_padding: bool) -> Self {
+        let (mut windows, mut taps) = (Vec::new(), Vec::new());
         for y in 0..window.output[0] {
             for x in 0..window.output[1] {
-                scale.push(1.0 / window_count(&window, y, x, count_padding) as f32);
+                let before = taps.len();
+                for ky in 0..window.kernel[0] {
+                    let row = (0..window.kernel[1]).filter_map(|kx| window.at(y, x, ky, kx));
+                    taps.extend(row.map(|at| at as u32));
+                }
+                let count = window_count(&window, y, x, count_padding);
+                windows.push(Mean { taps: taps.len() - before, scale: 1.0 / count as f32 });
             }
         }
-        Self { name: "AveragePool", planes, window, scale }
-    }
-
-    /// The mean of each whole plane.
-    pub(crate) fn global(planes: usize, input: [usize; 2]) -> Self {
-        let window = Window {
-            kernel: input,
-            stride: [1, 1],
-            dilation: [1, 1],
-            pad: [0, 0],
-            pad_end: [0, 0],
-            input,
-            output: [1, 1],
-        };
-        Self { name: "GlobalAveragePool", ..Self::new(planes, window, true) }
-    }
-
-    /// Calls `f(output, place)` for each tap that is not padding.
-    fn each(&self, mut f: impl FnMut(usize, usize)) {
-        let size = self.window.kernel[0] * self.window.kernel[1];
-        let mut tap = 0;
-        for_each_tap(&self.window, |at| {
-            if let Some(at) = at {
-                f(tap / size, at);
-            }
-            tap += 1;
-        });
+        Self { plane: window.input[0] * window.input[1], windows, taps }
     }
 }
 
@@ -300,7 +287,7 @@ fn window_count(w: &Window, y: usize, x: usize, count_padding: bool) -> usize {
 
 impl Operator for AveragePool {
     fn name(&self) -> &'static str {
-        self.name
+        "AveragePool"
     }
 
     fn forward(
@@ -310,14 +297,10 @@ impl Operator for AveragePool {
         output: &mut [f32],
         _keeper: Option<Keeper<'_>>,
     ) {
-        let (plane, outputs) = (self.window.input[0] * self.window.input[1], self.scale.len());
-        let l = run.lanes;
-        output.fill(0.0);
-        for (x, y) in inputs[0].chunks_exact(plane * l).zip(output.chunks_exact_mut(outputs * l)) {
-            self.each(|o, at| add(run.isa, &x[at * l..][..l], &mut y[o * l..][..l]));
-            for (y, scale) in y.chunks_exact_mut(l).zip(&self.scale) {
-                y.iter_mut().for_each(|y| *y *= scale);
-            }
+        let (isa, plane, windows, taps) = (run.isa, self.plane, &self.windows, &self.taps);
+        match run.lanes {
+            LANES => average::<LANES>(isa, inputs[0], plane, windows, taps, output),
+            _ => average::<1>(isa, inputs[0], plane, windows, taps, output),
         }
     }
 
@@ -329,21 +312,56 @@ impl Operator for AveragePool {
         cotangent: &[f32],
         gradient: &mut [f32],
     ) {
-        let (plane, outputs) = (self.window.input[0] * self.window.input[1], self.scale.len());
-        let l = run.lanes;
         gradient.fill(0.0);
-        for (g, dx) in cotangent.chunks_exact(outputs * l).zip(gradient.chunks_exact_mut(plane * l))
-        {
-            self.each(|o, at| {
-                add_scaled(run.isa, self.scale[o], &g[o * l..][..l], &mut dx[at * l..][..l])
-            });
+        let (isa, plane, windows, taps) = (run.isa, self.plane, &self.windows, &self.taps);
+        match run.lanes {
+            LANES => average_back::<LANES>(isa, cotangent, plane, windows, taps, gradient),
+            _ => average_back::<1>(isa, cotangent, plane, windows, taps, gradient),
         }
-        debug_assert_eq!(self.planes * plane * l, gradient.len());
     }
 }
 
 versioned! {
-    fn add_scaled(scale: f32, x: &[f32], y: &mut [f32]) {
-        y.iter_mut().zip(x).for_each(|(y, x)| *y += scale * x);
+    fn average<const L: usize>(
+        x: &[f32], plane: usize, windows: &[Mean], taps: &[u32], y: &mut [f32],
+    ) {
+        let (x, _) = x.as_chunks::<L>();
+        let (y, _) = y.as_chunks_mut::<L>();
+        for (x, y) in x.chunks_exact(plane).zip(y.chunks_exact_mut(windows.len())) {
+            let mut rest = taps;
+            for (window, y) in windows.iter().zip(y) {
+                let (taps, behind) = rest.split_at(window.taps);
+                rest = behind;
+                let mut sum = [0.0; L];
+                for &at in taps {
+                    for (sum, x) in sum.iter_mut().zip(&x[at as usize]) {
+                        *sum += x;
+                    }
+                }
+                *y = sum.map(|sum| sum * window.scale);
+            }
+        }
+    }
+}
+
+versioned! {
+    fn average_back<const L: usize>(
+        g: &[f32], plane: usize, windows: &[Mean], taps: &[u32], dx: &mut [f32],
+    ) {
+        let (g, _) = g.as_chunks::<L>();
+        let (dx, _) = dx.as_chunks_mut::<L>();
+        for (g, dx) in g.chunks_exact(windows.len()).zip(dx.chunks_exact_mut(plane)) {
+            let mut rest = taps;
+            for (window, g) in windows.iter().zip(g) {
+                let (taps, behind) = rest.split_at(window.taps);
+                rest = behind;
+                let part = g.map(|g| g * window.scale);
+                for &at in taps {
+                    for (dx, part) in dx[at as usize].iter_mut().zip(part) {
+                        *dx += part;
+                    }
+                }
+            }
+        }
     }
 }

@@ -2,9 +2,12 @@
 
 use super::super::attributes::Attributes;
 use super::super::proto::NodeProto;
-use super::super::read::{Made, Reader};
+use super::super::read::{Made, Reader, Side, check_table, possible};
+use super::super::tensors::Constant;
 use crate::graph::Action;
+use crate::ops::binary::broadcast;
 use crate::ops::linear::{GemmScales, Linear};
+use crate::ops::product::Product;
 use crate::tensor::show_shape;
 
 pub(super) fn gemm(
@@ -42,19 +45,49 @@ pub(super) fn gemm(
 }
 
 pub(super) fn matmul(reader: &Reader<'_>, node: &NodeProto) -> Result<Made, String> {
-    let (v, shape) = reader.activation(node, 0)?;
-    let weight = reader.weights(node, 1)?;
-    let &[inputs, outputs] = weight.shape() else {
-        return Err(format!("wanted a matrix of weights, found {}", show_shape(weight.shape())));
+    let [a, b] = node.input.as_slice() else { return Err("wanted two inputs".into()) };
+    let sides = [reader.side(a)?, reader.side(b)?];
+    let shapes = [sides[0].shape()?, sides[1].shape()?];
+    let refuse = || {
+        let [a, b] = [&shapes[0], &shapes[1]].map(|s| show_shape(s));
+        format!("its inputs {a} and {b} (of one image) do not fit for a product")
     };
-    if shape.last() != Some(&inputs) {
-        return Err(format!(
-            "wanted {inputs} numbers on its last axis as its weights, found {}",
-            show_shape(&shape)
-        ));
+    let (Some(&last), false) = (shapes[0].last(), shapes[1].is_empty()) else {
+        return Err(refuse());
+    };
+    // A list is one row on the left, one column on the right; the output does without that axis.
+    let columns = if shapes[1].len() == 1 { None } else { shapes[1].last().copied() };
+    let rows = shapes[0].iter().rev().nth(1).copied();
+    let depth = shapes[1][shapes[1].len().saturating_sub(2)];
+    if depth != last {
+        return Err(refuse());
     }
-    let mut output = shape;
-    output.pop();
-    output.push(outputs);
-    Ok(Made { inputs: vec![v], shape: output, action: Action::run(Linear::matmul(weight)) })
+    let batches = [&shapes[0], &shapes[1]].map(|s| &s[..s.len().saturating_sub(2)]);
+    let Some(products) = broadcast(batches[0], batches[1]) else { return Err(refuse()) };
+    let mut output = products.clone();
+    output.extend(rows);
+    output.extend(columns);
+    possible(&output)?;
+    possible(&[depth])?;
+    let mut inputs = Vec::new();
+    let mut constants = [None, None];
+    for (side, constant) in sides.into_iter().zip(&mut constants) {
+        match side {
+            Side::Value(v, _) => inputs.push(v),
+            Side::Constant(Constant::Floats(t)) => *constant = Some(t),
+            Side::Constant(Constant::Other(why)) => return Err(why),
+            Side::Constant(Constant::Ints(_)) => {
+                return Err("one side holds integers; wanted floats".into());
+            }
+        }
+    }
+    let action = match constants {
+        [None, Some(weight)] if weight.shape().len() == 2 => Action::run(Linear::matmul(weight)),
+        constants => {
+            check_table("its products", &products)?;
+            let sizes = [rows.unwrap_or(1), depth, columns.unwrap_or(1)];
+            Action::run(Product::new(constants, sizes, batches, &products))
+        }
+    };
+    Ok(Made { inputs, shape: output, action })
 }

@@ -1,9 +1,12 @@
 //! From a node to the operator that computes it: shapes and attributes are checked here, one file a family.
 
 mod conv;
+mod conv_transpose;
 mod elementwise;
 mod linear;
 mod pool;
+mod reduce;
+mod resize;
 mod shape;
 
 pub(super) use shape::{Output, arrange, arranges, floats};
@@ -11,6 +14,7 @@ pub(super) use shape::{Output, arrange, arranges, floats};
 use super::attributes::Attributes;
 use super::proto::NodeProto;
 use super::read::{Made, Reader};
+use crate::ops::reduce::Fold;
 
 /// What `node` computes; constants only out of constants.
 pub(super) fn build(
@@ -28,14 +32,20 @@ pub(super) fn build(
 fn compute(reader: &Reader<'_>, node: &NodeProto, a: &Attributes<'_>) -> Result<Made, String> {
     match node.op_type.as_str() {
         "Conv" => conv::conv(reader, node, a),
+        "ConvTranspose" => conv_transpose::conv_transpose(reader, node, a),
         "MaxPool" | "AveragePool" => pool::pool(reader, node, a),
-        "GlobalAveragePool" => pool::global_average(reader, node),
+        "GlobalAveragePool" => reduce::global_pool(reader, node, "GlobalAveragePool", Fold::Mean),
+        "GlobalMaxPool" => reduce::global_pool(reader, node, "GlobalMaxPool", Fold::Max),
         "Gemm" => linear::gemm(reader, node, a),
         "MatMul" => linear::matmul(reader, node),
         "Add" | "Sub" | "Mul" | "Div" => elementwise::binary(reader, node),
         "Relu" => elementwise::relu(reader, node),
         "Softmax" => elementwise::softmax(reader, node, a),
         "Cast" => elementwise::cast(reader, node, a),
-        _ => Err("this operator is not supported".into()),
+        "Resize" => resize::resize(reader, node, a),
+        op => match reduce::fold_of(op) {
+            Some(fold) => reduce::reduce(reader, node, a, fold),
+            None => Err("this operator is not supported".into()),
+        },
     }
 }

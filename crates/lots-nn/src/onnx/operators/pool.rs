@@ -1,4 +1,4 @@
-//! MaxPool, AveragePool and GlobalAveragePool, over planes or rows.
+//! MaxPool and AveragePool, over planes or rows.
 
 use super::super::attributes::Attributes;
 use super::super::proto::NodeProto;
@@ -6,14 +6,6 @@ use super::super::read::{Made, Reader, check_table};
 use super::conv::{plane_shape, planes};
 use crate::graph::Action;
 use crate::ops::pool::{AveragePool, MaxPool};
-
-pub(super) fn global_average(reader: &Reader<'_>, node: &NodeProto) -> Result<Made, String> {
-    let (v, shape) = reader.activation(node, 0)?;
-    let (channels, input, axes) = planes(&shape)?;
-    check_table("windows [taps]", &input)?;
-    let action = Action::run(AveragePool::global(channels, input));
-    Ok(Made { inputs: vec![v], shape: plane_shape(channels, [1, 1], axes), action })
-}
 
 pub(super) fn pool(
     reader: &Reader<'_>,
@@ -30,19 +22,25 @@ pub(super) fn pool(
         &[window.output[0], window.output[1], kernel[0], kernel[1]],
     )?;
     let shape = plane_shape(channels, window.output, axes);
-    if node.op_type == "AveragePool" {
-        let count = a.int("count_include_pad", 0)? != 0;
-        let action = Action::run(AveragePool::new(channels, window, count));
-        return Ok(Made { inputs: vec![v], shape, action });
-    }
-    // Only says how a second output counts, which is refused.
-    a.int("storage_order", 0)?;
+    let max = node.op_type == "MaxPool";
+    let count_padding = if max {
+        // Only says how a second output counts, which is refused.
+        a.int("storage_order", 0)?;
+        false
+    } else {
+        a.int("count_include_pad", 0)? != 0
+    };
     let covers = |a: usize, at: usize| {
         let mut taps = (0..kernel[a]).map(|k| at * window.stride[a] + k * window.dilation[a]);
         taps.any(|p| p >= window.pad[a] && p < window.pad[a] + window.input[a])
     };
-    if (0..2).any(|a| !(0..window.output[a]).all(|at| covers(a, at))) {
+    if !count_padding && (0..2).any(|a| !(0..window.output[a]).all(|at| covers(a, at))) {
         return Err("some of its windows lie wholly in the padding".into());
     }
-    Ok(Made { inputs: vec![v], shape, action: Action::run(MaxPool::new(channels, window)) })
+    let action = if max {
+        Action::run(MaxPool::new(channels, window))
+    } else {
+        Action::run(AveragePool::new(window, count_padding))
+    };
+    Ok(Made { inputs: vec![v], shape, action })
 }

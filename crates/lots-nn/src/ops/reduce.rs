@@ -1,0 +1,381 @@
+//! Sums, means, extremes, norms and products over axes, and the poolings of whole planes that are the same.
+
+use super::{Keeper, Keeps, Kept, Operator, Run};
+use crate::kernels::{LANES, versioned};
+use crate::parallel::{WORTH, for_each_chunk};
+
+/// What is made of the elements that fall together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fold {
+    Sum,
+    Mean,
+    /// Of equal ones the first in row order has the slope.
+    Max,
+    /// Of equal ones the first in row order has the slope.
+    Min,
+    /// `Σ|x|`; its slope at zero is zero.
+    L1,
+    /// `√Σx²`; its slope where all are zero is zero.
+    L2,
+    SumSquare,
+    Product,
+}
+
+/// One number of the elements that differ in some axes only.
+#[derive(Debug)]
+pub(crate) struct Reduce {
+    name: &'static str,
+    fold: Fold,
+    places: Places,
+}
+
+/// Which elements fall together.
+#[derive(Debug)]
+struct Places {
+    /// Where the first element of each block of `inner` outputs lies.
+    bases: Vec<u32>,
+    /// Where the runs of the elements behind one output begin, as seen from its first element.
+    offsets: Vec<u32>,
+    /// Elements of a run, `inner` apart.
+    run: usize,
+    /// Neighbouring outputs whose elements are neighbours.
+    inner: usize,
+}
+
+impl Places {
+    fn new(shape: &[usize], reduced: &[bool]) -> Self {
+        // Neighbouring axes of one kind are one axis.
+        let mut axes: Vec<(usize, bool)> = Vec::new();
+        for (&size, &reduced) in shape.iter().zip(reduced).filter(|(size, _)| **size != 1) {
+            match axes.last_mut() {
+                Some(last) if last.1 == reduced => last.0 *= size,
+                _ => axes.push((size, reduced)),
+            }
+        }
+        let inner = axes.pop_if(|a| !a.1).map_or(1, |a| a.0);
+        let run = axes.pop_if(|a| a.1).map_or(1, |a| a.0);
+        let (mut bases, mut offsets) = (vec![0], vec![0]);
+        let mut stride = inner * run;
+        for (size, reduced) in axes.into_iter().rev() {
+            let list = if reduced { &mut offsets } else { &mut bases };
+            let steps = (0..size).map(|i| (i * stride) as u32);
+            *list = steps.flat_map(|step| list.iter().map(move |at| at + step)).collect();
+            stride *= size;
+        }
+        Self { bases, offsets, run, inner }
+    }
+
+    fn outputs(&self) -> usize {
+        self.bases.len() * self.inner
+    }
+
+    /// Elements behind one output.
+    fn count(&self) -> usize {
+        self.offsets.len() * self.run
+    }
+
+    /// Element number `k` behind the output whose first element is `first`.
+    fn element(&self, first: usize, k: usize) -> usize {
+        first + self.offsets[k / self.run] as usize + k % self.run * self.inner
+    }
+
+    /// The first element behind `output`.
+    fn first(&self, output: usize) -> usize {
+        self.bases[output / self.inner] as usize + output % self.inner
+    }
+}
+
+impl Reduce {
+    /// The operator `name` over the axes of `shape` that are `reduced`.
+    pub(crate) fn new(name: &'static str, fold: Fold, shape: &[usize], reduced: &[bool]) -> Self {
+        Self { name, fold, places: Places::new(shape, reduced) }
+    }
+
+    fn elements(&self) -> usize {
+        self.places.outputs() * self.places.count()
+    }
+
+    /// Bytes that number one of the elements behind an output.
+    fn digits(&self) -> usize {
+        let bits = usize::BITS - (self.places.count() - 1).leading_zeros();
+        bits.div_ceil(8) as usize
+    }
+
+    /// Which element each extreme `y` is: not a number before all, then the first one.
+    fn keep_winners(&self, lanes: usize, x: &[f32], y: &[f32], kept: &mut [u8]) {
+        let all = y.len();
+        for (at, &y) in y.iter().enumerate() {
+            let (output, lane) = (at / lanes, at % lanes);
+            let first = self.places.first(output);
+            let wins = |k: &usize| {
+                let x = x[self.places.element(first, *k) * lanes + lane];
+                x == y || (x.is_nan() && y.is_nan())
+            };
+            let winner = (0..self.places.count()).find(wins).unwrap_or(0);
+            for digit in 0..self.digits() {
+                kept[digit * all + at] = (winner >> (8 * digit)) as u8;
+            }
+        }
+    }
+
+    fn winners_back(&self, lanes: usize, kept: &[u8], cotangent: &[f32], gradient: &mut [f32]) {
+        let all = cotangent.len();
+        gradient.fill(0.0);
+        for (at, &g) in cotangent.iter().enumerate() {
+            let digits = (0..self.digits()).map(|d| usize::from(kept[d * all + at]) << (8 * d));
+            let element = self.places.element(self.places.first(at / lanes), digits.sum());
+            gradient[element * lanes + at % lanes] = g;
+        }
+    }
+
+    /// Each cotangent times the product of the other elements, without a division: elements may be zero.
+    fn product_back(&self, lanes: usize, x: &[f32], cotangent: &[f32], gradient: &mut [f32]) {
+        for (at, &g) in cotangent.iter().enumerate() {
+            let first = self.places.first(at / lanes);
+            let place = |k| self.places.element(first, k) * lanes + at % lanes;
+            let mut before = g;
+            for k in 0..self.places.count() {
+                gradient[place(k)] = before;
+                before *= x[place(k)];
+            }
+            let mut behind = 1.0;
+            for k in (0..self.places.count()).rev() {
+                gradient[place(k)] *= behind;
+                behind *= x[place(k)];
+            }
+        }
+    }
+}
+
+impl Operator for Reduce {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn keeps(&self) -> Keeps {
+        let outputs = self.places.outputs();
+        match self.fold {
+            Fold::Sum | Fold::Mean => Keeps::default(),
+            Fold::Max | Fold::Min => Keeps { bytes: outputs * self.digits(), floats: 0 },
+            Fold::L1 => Keeps { bytes: self.elements(), floats: 0 },
+            Fold::SumSquare | Fold::Product => Keeps { bytes: 0, floats: self.elements() },
+            Fold::L2 => Keeps { bytes: 0, floats: self.elements() + outputs },
+        }
+    }
+
+    fn forward(&self, run: Run, inputs: &[&[f32]], output: &mut [f32], keeper: Option<Keeper<'_>>) {
+        let (x, lanes) = (inputs[0], run.lanes);
+        let columns = self.places.inner * lanes;
+        // Some blocks of outputs to a task.
+        let blocks = self.places.bases.len().div_ceil(64);
+        for_each_chunk(run.parallel && x.len() > WORTH, output, blocks * columns, |task, y| {
+            let bases = &self.places.bases[task * blocks..];
+            fold(run.isa, self.fold, &self.places, bases, lanes, x, y);
+        });
+        if self.fold == Fold::Mean {
+            let count = self.places.count() as f32;
+            output.iter_mut().for_each(|y| *y /= count);
+        }
+        let Some(keeper) = keeper else { return };
+        match self.fold {
+            Fold::Sum | Fold::Mean => {}
+            Fold::Max | Fold::Min => self.keep_winners(lanes, x, output, keeper.bytes),
+            Fold::L1 => signs(run.isa, x, keeper.bytes),
+            Fold::SumSquare | Fold::Product => keeper.floats.copy_from_slice(x),
+            Fold::L2 => {
+                let (kept_x, kept_y) = keeper.floats.split_at_mut(x.len());
+                kept_x.copy_from_slice(x);
+                kept_y.copy_from_slice(output);
+            }
+        }
+    }
+
+    fn vjp(
+        &self,
+        run: Run,
+        _input: usize,
+        kept: Kept<'_>,
+        cotangent: &[f32],
+        gradient: &mut [f32],
+    ) {
+        let (lanes, g) = (run.lanes, cotangent);
+        let spread = |factor: f32, y: &[f32], gradient: &mut [f32]| {
+            spread(run.isa, self.fold, &self.places, lanes, factor, y, g, gradient);
+        };
+        match self.fold {
+            Fold::Sum => spread(1.0, g, gradient),
+            Fold::Mean => spread(1.0 / self.places.count() as f32, g, gradient),
+            Fold::Max | Fold::Min => self.winners_back(lanes, kept.bytes, g, gradient),
+            Fold::L1 => {
+                for (x, &sign) in gradient.iter_mut().zip(kept.bytes) {
+                    *x = f32::from(sign.cast_signed());
+                }
+                spread(1.0, g, gradient);
+            }
+            Fold::SumSquare => {
+                gradient.copy_from_slice(kept.floats);
+                spread(2.0, g, gradient);
+            }
+            Fold::L2 => {
+                let (x, y) = kept.floats.split_at(gradient.len());
+                gradient.copy_from_slice(x);
+                spread(1.0, y, gradient);
+            }
+            Fold::Product => self.product_back(lanes, kept.floats, g, gradient),
+        }
+    }
+}
+
+versioned! {
+    fn signs(x: &[f32], kept: &mut [u8]) {
+        for (kept, &x) in kept.iter_mut().zip(x) {
+            *kept = (i8::from(x > 0.0) - i8::from(x < 0.0)).cast_unsigned();
+        }
+    }
+}
+
+/// Sums that run side by side: one alone would wait for itself.
+const PARTS: usize = 8;
+
+versioned! {
+    /// The outputs of the blocks that begin at `bases`, as many as `y` holds.
+    fn fold(fold: Fold, places: &Places, bases: &[u32], lanes: usize, x: &[f32], y: &mut [f32]) {
+        match fold {
+            Fold::Sum | Fold::Mean => fold_blocks(places, bases, lanes, x, y, 0.0, |x| x, |a, b| a + b),
+            // Not a number stays so.
+            Fold::Max => {
+                let larger = |a: f32, b: f32| if a >= b || a.is_nan() { a } else { b };
+                fold_blocks(places, bases, lanes, x, y, f32::NEG_INFINITY, |x| x, larger)
+            }
+            Fold::Min => {
+                let smaller = |a: f32, b: f32| if a <= b || a.is_nan() { a } else { b };
+                fold_blocks(places, bases, lanes, x, y, f32::INFINITY, |x| x, smaller)
+            }
+            Fold::L1 => fold_blocks(places, bases, lanes, x, y, 0.0, f32::abs, |a, b| a + b),
+            Fold::SumSquare => fold_blocks(places, bases, lanes, x, y, 0.0, |x| x * x, |a, b| a + b),
+            Fold::L2 => {
+                fold_blocks(places, bases, lanes, x, y, 0.0, |x| x * x, |a, b| a + b);
+                y.iter_mut().for_each(|y| *y = y.sqrt());
+            }
+            Fold::Product => fold_blocks(places, bases, lanes, x, y, 1.0, |x| x, |a, b| a * b),
+        }
+    }
+}
+
+#[inline(always)]
+fn fold_blocks(
+    places: &Places,
+    bases: &[u32],
+    lanes: usize,
+    x: &[f32],
+    y: &mut [f32],
+    start: f32,
+    term: impl Fn(f32) -> f32 + Copy,
+    join: impl Fn(f32, f32) -> f32 + Copy,
+) {
+    let step = places.inner * lanes;
+    for (&base, y) in bases.iter().zip(y.chunks_exact_mut(step)) {
+        let mut at = base as usize * lanes;
+        let (vectors, rest) = y.as_chunks_mut::<LANES>();
+        for y in vectors {
+            *y = fold_columns(places, lanes, &x[at..], step, start, term, join);
+            at += LANES;
+        }
+        for y in rest {
+            // A step that the compiler knows makes vectors along the run.
+            [*y] = if step == 1 {
+                fold_columns(places, lanes, &x[at..], 1, start, term, join)
+            } else {
+                fold_columns(places, lanes, &x[at..], step, start, term, join)
+            };
+            at += 1;
+        }
+    }
+}
+
+/// `C` neighbouring outputs. Whatever `C`: element `k` of a run goes to sum `k` modulo [`PARTS`].
+#[inline(always)]
+fn fold_columns<const C: usize>(
+    places: &Places,
+    lanes: usize,
+    x: &[f32],
+    step: usize,
+    start: f32,
+    term: impl Fn(f32) -> f32,
+    join: impl Fn(f32, f32) -> f32,
+) -> [f32; C] {
+    let mut parts = [[start; C]; PARTS];
+    let mut take = |part: usize, x: &[f32]| {
+        for (part, &x) in parts[part].iter_mut().zip(&x[..C]) {
+            *part = join(*part, term(x));
+        }
+    };
+    for &offset in &places.offsets {
+        let x = &x[offset as usize * lanes..];
+        let whole = places.run - places.run % PARTS;
+        for k in (0..whole).step_by(PARTS) {
+            for part in 0..PARTS {
+                take(part, &x[(k + part) * step..]);
+            }
+        }
+        for part in 0..PARTS {
+            if whole + part < places.run {
+                take(part, &x[(whole + part) * step..]);
+            }
+        }
+    }
+    let mut half = PARTS / 2;
+    while half > 0 {
+        for part in 0..half {
+            for c in 0..C {
+                parts[part][c] = join(parts[part][c], parts[part + half][c]);
+            }
+        }
+        half /= 2;
+    }
+    parts[0]
+}
+
+versioned! {
+    /// From the elements (where they count) in `dx`, the outputs `y` (where they count) and the cotangents `g` to the
+    /// gradient.
+    fn spread(
+        fold: Fold, places: &Places, lanes: usize, factor: f32, y: &[f32], g: &[f32], dx: &mut [f32],
+    ) {
+        match fold {
+            Fold::Sum | Fold::Mean => spread_blocks(places, lanes, y, g, dx, |_, _, g| factor * g),
+            Fold::L2 => {
+                let slope = |x: f32, y: f32, g: f32| if y == 0.0 { 0.0 } else { x / y * g };
+                spread_blocks(places, lanes, y, g, dx, slope)
+            }
+            _ => spread_blocks(places, lanes, y, g, dx, |x, _, g| factor * x * g),
+        }
+    }
+}
+
+#[inline(always)]
+fn spread_blocks(
+    places: &Places,
+    lanes: usize,
+    y: &[f32],
+    g: &[f32],
+    dx: &mut [f32],
+    slope: impl Fn(f32, f32, f32) -> f32,
+) {
+    let columns = places.inner * lanes;
+    let blocks = y.chunks_exact(columns).zip(g.chunks_exact(columns));
+    for (&base, (y, g)) in places.bases.iter().zip(blocks) {
+        for &offset in &places.offsets {
+            let run = &mut dx[(base + offset) as usize * lanes..][..places.run * columns];
+            if let ([y], [g]) = (y, g) {
+                run.iter_mut().for_each(|x| *x = slope(*x, *y, *g));
+                continue;
+            }
+            for dx in run.chunks_exact_mut(columns) {
+                for ((x, y), g) in dx.iter_mut().zip(y).zip(g) {
+                    *x = slope(*x, *y, *g);
+                }
+            }
+        }
+    }
+}
