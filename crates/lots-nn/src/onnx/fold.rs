@@ -11,7 +11,7 @@ use super::tensors::{Constant, constant};
 use crate::graph::Action;
 use crate::kernels::Isa;
 use crate::ops::Run;
-use crate::ops::binary::broadcast;
+use crate::ops::broadcast::broadcast;
 use crate::tensor::Tensor;
 
 /// The constants that `node` makes, or `None` if it depends on the image.

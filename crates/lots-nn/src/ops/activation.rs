@@ -1,5 +1,7 @@
-//! Relu and Softmax.
+//! Relu, Softmax and LogSoftmax.
 
+use super::columns::{by_column, dots, maxima, sums};
+use super::math::exp;
 use super::{Keeper, Keeps, Kept, Operator, Run};
 use crate::kernels::versioned;
 
@@ -62,49 +64,44 @@ versioned! {
     }
 }
 
-/// `exp(x) / Σ exp(x)` along the middle of `[outer, axis, inner]`.
+/// `e^x / Σ e^x` along the middle of `[outer, axis, inner]`, or its logarithm.
 #[derive(Debug)]
 pub(crate) struct Softmax {
+    pub(crate) log: bool,
     pub(crate) outer: usize,
     pub(crate) axis: usize,
     pub(crate) inner: usize,
 }
 
-impl Softmax {
-    /// Calls `f` with the places of each run along the axis: (first, step).
-    fn runs(&self, lanes: usize, mut f: impl FnMut(usize, usize)) {
-        let step = self.inner * lanes;
-        for o in 0..self.outer {
-            for i in 0..step {
-                f(o * self.axis * step + i, step);
-            }
-        }
-    }
-}
-
 impl Operator for Softmax {
     fn name(&self) -> &'static str {
-        "Softmax"
+        if self.log { "LogSoftmax" } else { "Softmax" }
     }
 
+    /// Its output.
     fn keeps(&self) -> Keeps {
         Keeps { bytes: 0, floats: self.outer * self.axis * self.inner }
     }
 
     fn forward(&self, run: Run, inputs: &[&[f32]], output: &mut [f32], keeper: Option<Keeper<'_>>) {
-        let x = inputs[0];
-        self.runs(run.lanes, |first, step| {
-            let places = || (0..self.axis).map(|k| first + k * step);
-            let top = places().map(|p| x[p]).fold(f32::NEG_INFINITY, f32::max);
-            let mut sum = 0.0;
-            for p in places() {
-                output[p] = (x[p] - top).exp();
-                sum += output[p];
+        let width = self.inner * run.lanes;
+        let (mut tops, mut totals) = (vec![0.0; width], vec![0.0; width]);
+        let size = self.axis * width;
+        for (x, y) in inputs[0].chunks_exact(size).zip(output.chunks_exact_mut(size)) {
+            maxima(run.isa, x, &mut tops);
+            exponentials(run.isa, &tops, x, y);
+            sums(run.isa, y, &mut totals);
+            let terms: Vec<Terms> = tops
+                .iter()
+                .zip(&totals)
+                .map(|(&top, &total)| Terms { top, total: total as f32, log: total.ln() as f32 })
+                .collect();
+            if self.log {
+                logarithms(run.isa, &terms, x, y);
+            } else {
+                parts(run.isa, &terms, x, y);
             }
-            for p in places() {
-                output[p] /= sum;
-            }
-        });
+        }
         if let Some(keeper) = keeper {
             keeper.floats.copy_from_slice(output);
         }
@@ -118,13 +115,57 @@ impl Operator for Softmax {
         cotangent: &[f32],
         gradient: &mut [f32],
     ) {
-        let y = kept.floats;
-        self.runs(run.lanes, |first, step| {
-            let places = || (0..self.axis).map(|k| first + k * step);
-            let mean: f32 = places().map(|p| y[p] * cotangent[p]).sum();
-            for p in places() {
-                gradient[p] = y[p] * (cotangent[p] - mean);
+        let width = self.inner * run.lanes;
+        let mut totals = vec![0.0; width];
+        let size = self.axis * width;
+        let blocks = cotangent.chunks_exact(size).zip(gradient.chunks_exact_mut(size));
+        for ((g, dx), y) in blocks.zip(kept.floats.chunks_exact(size)) {
+            dx.copy_from_slice(g);
+            if self.log {
+                sums(run.isa, g, &mut totals);
+                back_logarithms(run.isa, &totals, y, dx);
+            } else {
+                dots(run.isa, g, y, &mut totals);
+                back_parts(run.isa, &totals, y, dx);
             }
-        });
+        }
+    }
+}
+
+/// Of one column: the largest x, Σ e^(x - top), and its logarithm.
+#[derive(Clone, Copy, Debug)]
+struct Terms {
+    top: f32,
+    total: f32,
+    log: f32,
+}
+
+versioned! {
+    fn exponentials(tops: &[f32], x: &[f32], y: &mut [f32]) {
+        by_column(y, x, tops, |_, x, top| exp(x - top));
+    }
+}
+
+versioned! {
+    fn parts(terms: &[Terms], x: &[f32], y: &mut [f32]) {
+        by_column(y, x, terms, |y, _, t: Terms| y / t.total);
+    }
+}
+
+versioned! {
+    fn logarithms(terms: &[Terms], x: &[f32], y: &mut [f32]) {
+        by_column(y, x, terms, |_, x, t: Terms| (x - t.top) - t.log);
+    }
+}
+
+versioned! {
+    fn back_parts(means: &[f64], y: &[f32], dx: &mut [f32]) {
+        by_column(dx, y, means, |g, y, mean| y * (f64::from(g) - mean) as f32);
+    }
+}
+
+versioned! {
+    fn back_logarithms(sums: &[f64], y: &[f32], dx: &mut [f32]) {
+        by_column(dx, y, sums, |g, y, sum| g - exp(y) * sum as f32);
     }
 }

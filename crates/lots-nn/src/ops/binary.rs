@@ -1,121 +1,108 @@
-//! Add, Sub, Mul and Div of two activations, or of one and a constant, with broadcasting.
+//! Add, Sub, Mul, Div, Pow and PRelu of two activations, or of one and a constant, with broadcasting.
 
+use super::broadcast::{Operand, PIECE, Piece, Plan, TILE, Values};
 use super::{Keeper, Keeps, Kept, Operator, Parameter, Run};
-use crate::tensor::Tensor;
+use crate::kernels::{LANES, versioned};
 
-/// Which of the four.
+/// A function of two numbers, a and b.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Add,
     Sub,
     Mul,
     Div,
+    /// `a^b`. Slopes at a = 0 are PyTorch's: in a infinite for 0 < b < 1, and 0 for b = 0; in b 0 for b ≥ 0.
+    Pow,
+    /// `a` above zero, `a·b` elsewhere; its slope at a = 0 is b.
+    PRelu,
 }
 
-/// One side of the operator.
-#[derive(Debug)]
-enum Side {
-    Activation,
-    Constant(Tensor),
+impl Kind {
+    /// Which of a and b the slope in operand `side` depends on.
+    fn slope_needs(self, side: usize) -> [bool; 2] {
+        match (self, side) {
+            (Self::Add | Self::Sub, _) => [false, false],
+            (Self::Mul, 0) | (Self::Div, 0) => [false, true],
+            (Self::Mul, _) | (Self::PRelu, 1) => [true, false],
+            (Self::Div | Self::Pow | Self::PRelu, _) => [true, true],
+        }
+    }
 }
 
-/// `a ∘ b`, element by element.
+/// `kind(a, b)`, element by element.
 #[derive(Debug)]
 pub(crate) struct Binary {
     kind: Kind,
-    sides: [Side; 2],
-    /// Elements of one image on each side (of a constant: all of them).
-    sizes: [usize; 2],
+    operands: [Operand; 2],
+    plan: Plan<2>,
+    /// Elements of the output.
     output: usize,
-    /// Which element of a side each output takes, unless it is the same one.
-    maps: [Option<Vec<u32>>; 2],
-}
-
-/// Sizes of both sides aligned to the output's, or `None` where they do not broadcast.
-pub(crate) fn broadcast(a: &[usize], b: &[usize]) -> Option<Vec<usize>> {
-    let rank = a.len().max(b.len());
-    let dim = |s: &[usize], i: usize| (i + s.len()).checked_sub(rank).map_or(1, |i| s[i]);
-    (0..rank)
-        .map(|i| match (dim(a, i), dim(b, i)) {
-            (1, d) | (d, 1) => Some(d),
-            (d, e) => (d == e).then_some(d),
-        })
-        .collect()
-}
-
-/// Which element of an array of shape `from` each element of shape `to` takes, unless it is the same one.
-pub(crate) fn element_map(from: &[usize], to: &[usize]) -> Option<Vec<u32>> {
-    if from.iter().product::<usize>() == to.iter().product() {
-        return None;
-    }
-    let mut strides = vec![0; to.len()];
-    let mut step = 1;
-    for (i, &d) in from.iter().enumerate().rev() {
-        strides[i + to.len() - from.len()] = if d == 1 { 0 } else { step };
-        step *= d;
-    }
-    let mut map = vec![0u32];
-    for (&d, &stride) in to.iter().zip(&strides) {
-        map =
-            map.iter().flat_map(|&base| (0..d).map(move |i| base + (i * stride) as u32)).collect();
-    }
-    Some(map)
+    /// Whether back-projection reads an operand that is an activation.
+    kept: [bool; 2],
 }
 
 impl Binary {
-    /// The operator over per-image shapes `a` and `b`; a side with a constant holds its values, its shape without
-    /// the axis of images.
+    /// The operator over operands of `shapes`, which broadcast to `output`.
     pub(crate) fn new(
         kind: Kind,
+        operands: [Operand; 2],
         shapes: [&[usize]; 2],
         output: &[usize],
-        constants: [Option<Tensor>; 2],
     ) -> Self {
-        Self {
-            kind,
-            sides: constants.map(|c| c.map_or(Side::Activation, Side::Constant)),
-            sizes: shapes.map(|s| s.iter().product()),
-            output: output.iter().product(),
-            maps: shapes.map(|s| element_map(s, output)),
-        }
+        let kept = std::array::from_fn(|n| {
+            let needed = |side: usize| operands[side].is_activation() && kind.slope_needs(side)[n];
+            operands[n].is_activation() && (needed(0) || needed(1))
+        });
+        let plan = Plan::new(shapes, output);
+        Self { kind, operands, plan, output: output.iter().product(), kept }
     }
 
-    fn place(&self, side: usize, output: usize) -> usize {
-        self.maps[side].as_ref().map_or(output, |map| map[output] as usize)
+    /// The numbers of both operands, those of activations from `inputs`.
+    fn values<'a>(&'a self, inputs: &[&'a [f32]]) -> [Values<'a>; 2] {
+        let mut activations = inputs.iter().copied();
+        self.operands.each_ref().map(|operand| match operand {
+            Operand::Constant(c) => Values::Constant(c.data()),
+            Operand::Activation(_) => Values::Activation(activations.next().unwrap_or(&[])),
+        })
     }
 
-    /// Whether back-projection reads the values of the activations.
-    fn needs_values(&self) -> bool {
-        let constant = self.sides.iter().any(|s| matches!(s, Side::Constant(_)));
-        match self.kind {
-            Kind::Add | Kind::Sub => false,
-            Kind::Mul => !constant,
-            // A quotient's slope in the divisor needs both sides; in the dividend, only the divisor.
-            Kind::Div => matches!(self.sides[1], Side::Activation),
-        }
+    /// What was kept of each operand, an activation, or nothing.
+    fn kept_values<'a>(&'a self, kept: &'a [f32], lanes: usize) -> [Values<'a>; 2] {
+        let mut rest = kept;
+        std::array::from_fn(|n| match &self.operands[n] {
+            Operand::Constant(c) => Values::Constant(c.data()),
+            Operand::Activation(elements) => {
+                let own = if self.kept[n] { elements * lanes } else { 0 };
+                let (now, later) = rest.split_at(own);
+                rest = later;
+                Values::Activation(now)
+            }
+        })
     }
 
-    /// The values of `side`, out of what was kept of both activations.
-    fn kept_side<'a>(&self, side: usize, kept: &'a [f32], lanes: usize) -> &'a [f32] {
-        let first = if side == 1 && matches!(self.sides[0], Side::Activation) {
-            self.sizes[0] * lanes
-        } else {
-            0
-        };
-        &kept[first..][..self.sizes[side] * lanes]
-    }
-}
-
-/// Values of one side: [element][lane], or one number for all lanes.
-#[derive(Clone, Copy)]
-struct Values<'a> {
-    data: &'a [f32],
-    constant: bool,
-}
-
-impl Values<'_> {
-    fn get(&self, element: usize, lane: usize, lanes: usize) -> f32 {
-        if self.constant { self.data[element] } else { self.data[element * lanes + lane] }
+    /// Calls `put` with each piece and `cotangent · slope in operand side` of its elements.
+    fn back(
+        &self,
+        run: Run,
+        side: usize,
+        values: [Values<'_>; 2],
+        cotangent: &[f32],
+        mut put: impl FnMut(Piece<2>, &[f32]),
+    ) {
+        let needs = self.kind.slope_needs(side);
+        let (mut a, mut b, mut dx) = (TILE, TILE, TILE);
+        let most = if self.plan.is_whole(side) { PIECE * LANES / run.lanes } else { PIECE };
+        self.plan.pieces(most, |piece| {
+            let g = &cotangent[piece.range(run.lanes)];
+            if matches!((self.kind, side), (Kind::Add, _) | (Kind::Sub, 0)) {
+                return put(piece, g);
+            }
+            let a = if needs[0] { piece.take(run, 0, values[0], &mut a) } else { g };
+            let b = if needs[1] { piece.take(run, 1, values[1], &mut b) } else { g };
+            let dx = &mut dx[..g.len()];
+            slopes(run.isa, self.kind, side, g, a, b, dx);
+            put(piece, dx);
+        });
     }
 }
 
@@ -126,102 +113,69 @@ impl Operator for Binary {
             Kind::Sub => "Sub",
             Kind::Mul => "Mul",
             Kind::Div => "Div",
+            Kind::Pow => "Pow",
+            Kind::PRelu => "PRelu",
         }
     }
 
     fn keeps(&self) -> Keeps {
-        let active =
-            |s: usize| if matches!(self.sides[s], Side::Activation) { self.sizes[s] } else { 0 };
-        Keeps { bytes: 0, floats: if self.needs_values() { active(0) + active(1) } else { 0 } }
+        let size = |n: usize| if self.kept[n] { self.operands[n].activation_size() } else { 0 };
+        Keeps { bytes: 0, floats: size(0) + size(1) }
     }
 
     fn forward(&self, run: Run, inputs: &[&[f32]], output: &mut [f32], keeper: Option<Keeper<'_>>) {
-        let lanes = run.lanes;
-        let mut inputs_left = inputs.iter();
-        let sides: [Values<'_>; 2] = std::array::from_fn(|s| match &self.sides[s] {
-            Side::Constant(c) => Values { data: c.data(), constant: true },
-            Side::Activation => {
-                Values { data: inputs_left.next().copied().unwrap_or(&[]), constant: false }
-            }
+        let values = self.values(inputs);
+        let (mut a, mut b) = (TILE, TILE);
+        self.plan.pieces(PIECE * LANES / run.lanes, |piece| {
+            let a = piece.take(run, 0, values[0], &mut a);
+            let b = piece.take(run, 1, values[1], &mut b);
+            combine(run.isa, self.kind, a, b, &mut output[piece.range(run.lanes)]);
         });
-        for (o, out) in output.chunks_exact_mut(lanes).enumerate() {
-            let (a, b) = (self.place(0, o), self.place(1, o));
-            for (l, out) in out.iter_mut().enumerate() {
-                let (a, b) = (sides[0].get(a, l, lanes), sides[1].get(b, l, lanes));
-                *out = match self.kind {
-                    Kind::Add => a + b,
-                    Kind::Sub => a - b,
-                    Kind::Mul => a * b,
-                    Kind::Div => a / b,
-                };
-            }
-        }
-        if let (Some(keeper), true) = (keeper, self.needs_values()) {
+        if let Some(keeper) = keeper {
             let mut rest = keeper.floats;
-            for x in inputs {
-                let (now, later) = rest.split_at_mut(x.len());
-                now.copy_from_slice(x);
-                rest = later;
-            }
-        }
-    }
-
-    fn vjp(&self, run: Run, input: usize, kept: Kept<'_>, cotangent: &[f32], gradient: &mut [f32]) {
-        let lanes = run.lanes;
-        // Input 0 is the only activation, or the first of two.
-        let side = if matches!(self.sides[0], Side::Activation) { input } else { 1 };
-        let values = |s: usize| match &self.sides[s] {
-            Side::Constant(c) => Values { data: c.data(), constant: true },
-            Side::Activation if self.needs_values() => {
-                Values { data: self.kept_side(s, kept.floats, lanes), constant: false }
-            }
-            Side::Activation => Values { data: &[], constant: false },
-        };
-        let (a, b) = (values(0), values(1));
-        let direct = self.maps[side].is_none();
-        if !direct {
-            gradient.fill(0.0);
-        }
-        for o in 0..self.output {
-            let (pa, pb) = (self.place(0, o), self.place(1, o));
-            let at = if side == 0 { pa } else { pb } * lanes;
-            for l in 0..lanes {
-                let g = cotangent[o * lanes + l];
-                let dx = match (self.kind, side) {
-                    (Kind::Add, _) | (Kind::Sub, 0) => g,
-                    (Kind::Sub, _) => -g,
-                    (Kind::Mul, 0) => g * b.get(pb, l, lanes),
-                    (Kind::Mul, _) => g * a.get(pa, l, lanes),
-                    (Kind::Div, 0) => g / b.get(pb, l, lanes),
-                    (Kind::Div, _) => {
-                        let divisor = b.get(pb, l, lanes);
-                        -g * a.get(pa, l, lanes) / (divisor * divisor)
-                    }
-                };
-                if direct {
-                    gradient[at + l] = dx;
-                } else {
-                    gradient[at + l] += dx;
+            for (values, _) in values.iter().zip(self.kept).filter(|(_, kept)| *kept) {
+                if let Values::Activation(x) = values {
+                    let (now, later) = rest.split_at_mut(x.len());
+                    now.copy_from_slice(x);
+                    rest = later;
                 }
             }
         }
     }
 
-    fn parameters(&self) -> Vec<Parameter<'_>> {
-        if !matches!(self.kind, Kind::Add | Kind::Mul) {
-            return Vec::new();
+    fn vjp(&self, run: Run, input: usize, kept: Kept<'_>, cotangent: &[f32], gradient: &mut [f32]) {
+        // Input 0 is the only activation, or the first of two.
+        let side = if self.operands[0].is_activation() { input } else { 1 };
+        let values = self.kept_values(kept.floats, run.lanes);
+        if self.plan.is_whole(side) {
+            self.back(run, side, values, cotangent, |piece, dx| {
+                gradient[piece.range(run.lanes)].copy_from_slice(dx);
+            });
+        } else {
+            gradient.fill(0.0);
+            self.back(run, side, values, cotangent, |piece, dx| {
+                piece.give(run, side, dx, gradient)
+            });
         }
-        let constants = self.sides.iter().filter_map(|s| match s {
-            Side::Constant(value) => Some(Parameter { role: "constant", value }),
-            Side::Activation => None,
+    }
+
+    fn parameters(&self) -> Vec<Parameter<'_>> {
+        let role = match self.kind {
+            Kind::Add | Kind::Mul => "constant",
+            Kind::PRelu => "slope",
+            Kind::Sub | Kind::Div | Kind::Pow => return Vec::new(),
+        };
+        let constants = self.operands.iter().filter_map(|operand| match operand {
+            Operand::Constant(value) => Some(Parameter { role, value }),
+            Operand::Activation(_) => None,
         });
         constants.collect()
     }
 
     fn parameter_mut(&mut self, _at: usize) -> &mut [f32] {
-        let constant = self.sides.iter_mut().find_map(|s| match s {
-            Side::Constant(value) => Some(value.data_mut()),
-            Side::Activation => None,
+        let constant = self.operands.iter_mut().find_map(|operand| match operand {
+            Operand::Constant(value) => Some(value.data_mut()),
+            Operand::Activation(_) => None,
         });
         constant.unwrap_or_default()
     }
@@ -233,23 +187,69 @@ impl Operator for Binary {
         cotangent: &[f32],
         gradients: &mut [Vec<f32>],
     ) {
-        let Some(side) = self.sides.iter().position(|s| matches!(s, Side::Constant(_))) else {
+        let Some(side) = self.operands.iter().position(|operand| !operand.is_activation()) else {
             return;
         };
-        let (lanes, x) = (run.lanes, inputs[0]);
-        let x_size = self.sizes[1 - side] * lanes;
-        for (group, g) in cotangent.chunks_exact(self.output * lanes).enumerate() {
-            let x = &x[group * x_size..][..x_size];
-            for (o, g) in g.chunks_exact(lanes).enumerate() {
-                let sum: f32 = match self.kind {
-                    Kind::Mul => {
-                        let x = &x[self.place(1 - side, o) * lanes..][..lanes];
-                        g.iter().zip(x).map(|(g, x)| g * x).sum()
-                    }
-                    _ => g.iter().sum(),
-                };
-                gradients[0][self.place(side, o)] += sum;
+        let size = self.operands[1 - side].activation_size() * run.lanes;
+        let groups = inputs[0].chunks_exact(size);
+        for (x, g) in groups.zip(cotangent.chunks_exact(self.output * run.lanes)) {
+            self.back(run, side, self.values(&[x]), g, |piece, dx| {
+                piece.give_constant(run.lanes, side, dx, &mut gradients[0]);
+            });
+        }
+    }
+}
+
+versioned! {
+    fn combine(kind: Kind, a: &[f32], b: &[f32], y: &mut [f32]) {
+        let all = y.iter_mut().zip(a.iter().zip(b));
+        match kind {
+            Kind::Add => all.for_each(|(y, (a, b))| *y = a + b),
+            Kind::Sub => all.for_each(|(y, (a, b))| *y = a - b),
+            Kind::Mul => all.for_each(|(y, (a, b))| *y = a * b),
+            Kind::Div => all.for_each(|(y, (a, b))| *y = a / b),
+            Kind::Pow => all.for_each(|(y, (&a, &b))| *y = power(a, b)),
+            Kind::PRelu => all.for_each(|(y, (&a, &b))| *y = if a > 0.0 { a } else { a * b }),
+        }
+    }
+}
+
+versioned! {
+    /// `g · slope` in operand `side`.
+    fn slopes(kind: Kind, side: usize, g: &[f32], a: &[f32], b: &[f32], dx: &mut [f32]) {
+        let all = dx.iter_mut().zip(g).zip(a.iter().zip(b)).map(|((dx, &g), (&a, &b))| (dx, g, a, b));
+        match (kind, side) {
+            (Kind::Add, _) | (Kind::Sub, 0) => all.for_each(|(dx, g, _, _)| *dx = g),
+            (Kind::Sub, _) => all.for_each(|(dx, g, _, _)| *dx = -g),
+            (Kind::Mul, 0) => all.for_each(|(dx, g, _, b)| *dx = g * b),
+            (Kind::Mul, _) => all.for_each(|(dx, g, a, _)| *dx = g * a),
+            (Kind::Div, 0) => all.for_each(|(dx, g, _, b)| *dx = g / b),
+            (Kind::Div, _) => all.for_each(|(dx, g, a, b)| *dx = -g * a / (b * b)),
+            (Kind::Pow, 0) => all.for_each(|(dx, g, a, b)| {
+                *dx = if b == 0.0 { 0.0 } else { g * (b * power(a, b - 1.0)) };
+            }),
+            (Kind::Pow, _) => all.for_each(|(dx, g, a, b)| {
+                *dx = if a == 0.0 && b >= 0.0 { 0.0 } else { g * (power(a, b) * a.ln()) };
+            }),
+            (Kind::PRelu, 0) => {
+                all.for_each(|(dx, g, a, b)| *dx = if a > 0.0 { g } else { g * b });
+            }
+            (Kind::PRelu, _) => {
+                all.for_each(|(dx, g, a, _)| *dx = if a > 0.0 { 0.0 } else { g * a });
             }
         }
     }
 }
+
+/// `a^b`; squares and what their slopes take without a power function.
+#[inline(always)]
+fn power(a: f32, b: f32) -> f32 {
+    match b.to_bits() {
+        ONE => a,
+        TWO => a * a,
+        _ => a.powf(b),
+    }
+}
+
+const ONE: u32 = 1f32.to_bits();
+const TWO: u32 = 2f32.to_bits();

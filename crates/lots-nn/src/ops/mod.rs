@@ -2,14 +2,22 @@
 
 pub(crate) mod activation;
 pub(crate) mod binary;
+pub(crate) mod broadcast;
+mod columns;
 pub(crate) mod conv;
 pub(crate) mod conv_transpose;
 pub(crate) mod linear;
+pub(crate) mod lrn;
+mod math;
+pub(crate) mod normalize;
+pub(crate) mod piecewise;
 pub(crate) mod pool;
 pub(crate) mod product;
 pub(crate) mod rearrange;
 pub(crate) mod reduce;
 pub(crate) mod resize;
+pub(crate) mod unary;
+pub(crate) mod variadic;
 
 use crate::kernels::Isa;
 use crate::tensor::Tensor;

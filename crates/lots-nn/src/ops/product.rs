@@ -1,6 +1,6 @@
 //! MatMul of two activations, or of an activation with a constant that is no matrix on its right.
 
-use super::binary::element_map;
+use super::broadcast::element_map;
 use super::{Keeper, Keeps, Kept, Operator, Run};
 use crate::kernels::{Isa, LANES, Packed, add, interleave_lanes, matmul, transpose_lanes};
 use crate::parallel::{WORTH, for_each_chunk};

@@ -1,6 +1,6 @@
 //! ONNX files for the tests, through the crate's own messages so that the reader is tested too.
 
-use super::naive::{Net, Op, Window};
+use super::naive::{Net, Op, UNARY, Window};
 use crate::onnx::{
     AttributeProto, Dim, GraphProto, ModelProto, NodeProto, OperatorSetId, ShapeProto, TensorProto,
     TensorType, TypeProto, ValueInfo, float_tensor, int_tensor,
@@ -189,6 +189,10 @@ pub(super) fn to_model(net: &Net, draw: &mut Draw) -> Model {
             let name = format!("n{i}.p{p}");
             let at = match &step.op {
                 Op::Binary { constant: Some(side), .. } => *side,
+                Op::Variadic { constants, .. } => {
+                    let places = constants.iter().enumerate().filter(|c| *c.1);
+                    places.map(|c| c.0).nth(p).unwrap()
+                }
                 _ => inputs.len(),
             };
             inputs.insert(at, name.clone());
@@ -207,6 +211,19 @@ pub(super) fn to_model(net: &Net, draw: &mut Draw) -> Model {
             let name = format!("n{i}.shape");
             inputs.push(name.clone());
             model = model.ints(&name, shape);
+        }
+        // An infinite bound is none.
+        if let Op::Unary { name: "Clip", numbers } = &step.op {
+            for (bound, &number) in ["low", "high"].iter().zip(numbers) {
+                let name = format!("n{i}.{bound}");
+                inputs.push(if number.is_finite() { name.clone() } else { String::new() });
+                if number.is_finite() {
+                    model = model.constant(float_tensor(&name, &tensor(&[], vec![number])));
+                }
+            }
+            if inputs.last().is_some_and(String::is_empty) && draw.coin() {
+                inputs.pop();
+            }
         }
         if let Op::Moves { integers, .. } = &step.op {
             for (k, t) in integers.iter().enumerate() {
@@ -235,6 +252,18 @@ fn attributes(op: &Op, draw: &mut Draw) -> Vec<AttributeProto> {
         }
     };
     match op {
+        Op::Unary { name: "Clip", .. } => {}
+        Op::Unary { name, numbers } => {
+            let (_, known) = UNARY.iter().find(|(n, _)| n == name).unwrap();
+            for (&(attribute, default), &number) in known.iter().zip(numbers) {
+                or_default(number.to_bits() != default.to_bits(), float(attribute, number));
+            }
+            match *name {
+                "Gelu" => or_default(false, text("approximate", "none")),
+                "GeluTanh" => or_default(true, text("approximate", "tanh")),
+                _ => {}
+            }
+        }
         Op::Conv { window, groups } => {
             or_default(*groups != 1, int("group", *groups as i64));
             or_default(false, ints("kernel_shape", &pair(window.kernel)));
@@ -258,18 +287,51 @@ fn attributes(op: &Op, draw: &mut Draw) -> Vec<AttributeProto> {
             or_default(*transposed, int("transB", i64::from(*transposed)));
             or_default(false, int("transA", 0));
         }
-        Op::Softmax { axis } => or_default(*axis != -1, int("axis", *axis)),
+        Op::Softmax { axis } | Op::LogSoftmax { axis } => {
+            or_default(*axis != -1, int("axis", *axis));
+        }
+        Op::BatchNormalization { epsilon } => {
+            epsilon_attribute(*epsilon, &mut or_default);
+            or_default(false, float("momentum", 0.9));
+            or_default(false, int("training_mode", 0));
+        }
+        Op::InstanceNormalization { epsilon } => epsilon_attribute(*epsilon, &mut or_default),
+        Op::GroupNormalization { groups, epsilon } => {
+            or_default(true, int("num_groups", *groups as i64));
+            or_default(false, int("stash_type", 1));
+            epsilon_attribute(*epsilon, &mut or_default);
+        }
+        Op::LayerNormalization { axis, epsilon } | Op::RmsNormalization { axis, epsilon } => {
+            or_default(*axis != -1, int("axis", *axis));
+            or_default(false, int("stash_type", 1));
+            epsilon_attribute(*epsilon, &mut or_default);
+        }
+        Op::LpNormalization { axis, p } => {
+            or_default(*axis != -1, int("axis", *axis));
+            or_default(*p != 2, int("p", *p));
+        }
+        Op::Lrn { size, numbers } => {
+            or_default(true, int("size", *size as i64));
+            let defaults = [("alpha", 1e-4f32), ("beta", 0.75), ("bias", 1.0)];
+            for ((name, default), &number) in defaults.into_iter().zip(numbers) {
+                or_default(number.to_bits() != default.to_bits(), float(name, number));
+            }
+        }
         Op::Flatten => or_default(false, int("axis", 1)),
         Op::Reshape { .. } => or_default(false, int("allowzero", 0)),
         Op::Moves { attributes, .. } => all.clone_from(attributes),
         Op::GlobalAveragePool
         | Op::MatMul
-        | Op::Relu
         | Op::Binary { .. }
+        | Op::Variadic { .. }
         | Op::Dropout
         | Op::Identity => {}
     }
     all
+}
+
+fn epsilon_attribute(epsilon: f32, or_default: &mut impl FnMut(bool, AttributeProto)) {
+    or_default(epsilon.to_bits() != 1e-5f32.to_bits(), float("epsilon", epsilon));
 }
 
 fn pair(sizes: [usize; 2]) -> [i64; 2] {

@@ -1,5 +1,11 @@
 //! The oracle: every operator in f64, as plain loops straight from the ONNX operator definitions.
 
+mod elementwise;
+mod normalize;
+mod unary;
+
+pub(super) use unary::UNARY;
+
 use crate::onnx::{AttributeProto, TensorProto};
 
 /// A constant of an operator.
@@ -88,7 +94,11 @@ pub(super) enum Op {
     },
     /// Parameter: matrix [inputs, outputs].
     MatMul,
-    Relu,
+    /// A function of each number, with its attributes as [`UNARY`] lists them.
+    Unary {
+        name: &'static str,
+        numbers: Vec<f32>,
+    },
     /// Of two activations, or of one and a parameter on side `constant`.
     Binary {
         kind: &'static str,
@@ -114,9 +124,57 @@ pub(super) enum Op {
     Softmax {
         axis: i64,
     },
+    /// As `Softmax`.
+    LogSoftmax {
+        axis: i64,
+    },
+    /// Min, Max, Sum or Mean of activations and parameters; which of the operands are parameters.
+    Variadic {
+        kind: &'static str,
+        constants: Vec<bool>,
+    },
+    /// Parameters: scale, bias, mean, variance.
+    BatchNormalization {
+        epsilon: f32,
+    },
+    /// Parameters: scale, bias.
+    InstanceNormalization {
+        epsilon: f32,
+    },
+    /// Parameters: scale, bias, of channels or of groups.
+    GroupNormalization {
+        groups: usize,
+        epsilon: f32,
+    },
+    /// Parameters: scale, maybe bias. The axis as in `Softmax`.
+    LayerNormalization {
+        axis: i64,
+        epsilon: f32,
+    },
+    /// Parameter: scale. The axis as in `Softmax`.
+    RmsNormalization {
+        axis: i64,
+        epsilon: f32,
+    },
+    /// The axis as in `Softmax`.
+    LpNormalization {
+        axis: i64,
+        p: i64,
+    },
+    /// `numbers` are alpha, beta and bias.
+    Lrn {
+        size: usize,
+        numbers: [f32; 3],
+    },
 }
 
 impl Op {
+    /// The function `name` of each number, its attributes at their defaults.
+    pub(super) fn unary(name: &'static str) -> Self {
+        let found = UNARY.iter().find(|(n, _)| *n == name).unwrap();
+        Self::Unary { name, numbers: found.1.iter().map(|a| a.1).collect() }
+    }
+
     pub(super) fn name(&self) -> &'static str {
         match self {
             Self::Conv { .. } => "Conv",
@@ -125,13 +183,23 @@ impl Op {
             Self::GlobalAveragePool => "GlobalAveragePool",
             Self::Gemm { .. } => "Gemm",
             Self::MatMul => "MatMul",
-            Self::Relu => "Relu",
+            Self::Unary { name: "GeluTanh", .. } => "Gelu",
+            Self::Unary { name, .. } => name,
             Self::Binary { kind, .. } => kind,
             Self::Flatten => "Flatten",
             Self::Reshape { .. } => "Reshape",
             Self::Dropout => "Dropout",
             Self::Identity => "Identity",
             Self::Softmax { .. } => "Softmax",
+            Self::LogSoftmax { .. } => "LogSoftmax",
+            Self::Variadic { kind, .. } => kind,
+            Self::BatchNormalization { .. } => "BatchNormalization",
+            Self::InstanceNormalization { .. } => "InstanceNormalization",
+            Self::GroupNormalization { .. } => "GroupNormalization",
+            Self::LayerNormalization { .. } => "LayerNormalization",
+            Self::RmsNormalization { .. } => "RMSNormalization",
+            Self::LpNormalization { .. } => "LpNormalization",
+            Self::Lrn { .. } => "LRN",
             Self::Moves { name, .. } => name,
         }
     }
@@ -143,7 +211,7 @@ impl Op {
             Self::Conv { .. }
                 | Self::Gemm { .. }
                 | Self::MatMul
-                | Self::Binary { kind: "Add" | "Mul", constant: Some(_) }
+                | Self::Binary { kind: "Add" | "Mul" | "PRelu", constant: Some(_) }
         )
     }
 }
@@ -177,7 +245,7 @@ pub(super) type Parameters = Vec<Vec<Vec<f64>>>;
 pub(super) struct Pass {
     /// Value 0 is the image.
     pub(super) values: Vec<Array>,
-    /// How near the nearest kink is: the least of |x| over ReLUs and of the lead of winners in max pools.
+    /// How near the nearest kink is: the least of |x| over ReLUs, of the lead of winners in max pools, and so on.
     pub(super) margin: f64,
 }
 
@@ -265,11 +333,7 @@ fn apply(op: &Op, inputs: &[&Array], shapes: &[&[usize]], p: &[Vec<f64>]) -> (Ar
             }
             (Array { shape, data }, never)
         }
-        Op::Relu => {
-            let data = x.data.iter().map(|x| x.max(0.0)).collect();
-            let margin = x.data.iter().fold(never, |m, x| m.min(x.abs()));
-            (Array { shape: x.shape.clone(), data }, margin)
-        }
+        Op::Unary { name, numbers } => unary::unary(name, numbers, x),
         Op::Binary { kind, constant } => {
             let c = constant.map(|_| Array { shape: shapes[0].to_vec(), data: p[0].clone() });
             let (a, b) = match (constant, &c) {
@@ -277,7 +341,24 @@ fn apply(op: &Op, inputs: &[&Array], shapes: &[&[usize]], p: &[Vec<f64>]) -> (Ar
                 (_, Some(c)) => (x, c),
                 _ => (x, inputs[1]),
             };
-            (binary(kind, a, b, inputs.iter().map(|x| x.shape.len()).max().unwrap()), never)
+            let rank = inputs.iter().map(|x| x.shape.len()).max().unwrap();
+            elementwise::elementwise(kind, &[a, b], rank)
+        }
+        Op::Variadic { kind, constants } => {
+            let (mut values, mut parameters) = (inputs.iter().copied(), shapes.iter().zip(p));
+            let constant = |(shape, data): (&&[usize], &Vec<f64>)| Array {
+                shape: shape.to_vec(),
+                data: data.clone(),
+            };
+            let own: Vec<Array> = constants
+                .iter()
+                .map(|&c| match c {
+                    true => constant(parameters.next().unwrap()),
+                    false => values.next().unwrap().clone(),
+                })
+                .collect();
+            let rank = inputs.iter().map(|x| x.shape.len()).max().unwrap();
+            elementwise::elementwise(kind, &own.iter().collect::<Vec<_>>(), rank)
         }
         Op::Flatten => reshaped(vec![x.data.len()]),
         Op::Reshape { shape } => {
@@ -303,6 +384,17 @@ fn apply(op: &Op, inputs: &[&Array], shapes: &[&[usize]], p: &[Vec<f64>]) -> (Ar
             (Array { shape: shape.clone(), data: from.iter().map(number).collect() }, never)
         }
         Op::Softmax { axis } => (softmax(x, *axis), never),
+        Op::LogSoftmax { axis } => {
+            let y = softmax(x, *axis);
+            (Array { shape: y.shape, data: y.data.iter().map(|y| y.ln()).collect() }, never)
+        }
+        Op::BatchNormalization { epsilon } => (normalize::batch(x, *epsilon, p), never),
+        Op::InstanceNormalization { epsilon } => normalize::groups(x, x.shape[0], *epsilon, p),
+        Op::GroupNormalization { groups, epsilon } => normalize::groups(x, *groups, *epsilon, p),
+        Op::LayerNormalization { axis, epsilon } => normalize::layer(x, *axis, *epsilon, true, p),
+        Op::RmsNormalization { axis, epsilon } => normalize::layer(x, *axis, *epsilon, false, p),
+        Op::LpNormalization { axis, p } => normalize::lp(x, *axis, *p),
+        Op::Lrn { size, numbers } => (normalize::lrn(x, *size, *numbers), never),
     }
 }
 
@@ -383,39 +475,6 @@ fn average_pool(x: &Array, w: &Window, ceil: bool, count_padding: bool) -> Array
         }
     }
     Array { shape: vec![x.shape[0], output[0], output[1]], data }
-}
-
-/// Broadcasting as numpy does it; a constant with one more axis than the images have a 1 for them.
-fn binary(kind: &str, a: &Array, b: &Array, rank: usize) -> Array {
-    let full = |s: &[usize]| -> Vec<usize> {
-        let own = if s.len() > rank { &s[1..] } else { s };
-        let mut all = vec![1; rank - own.len()];
-        all.extend_from_slice(own);
-        all
-    };
-    let (sa, sb) = (full(&a.shape), full(&b.shape));
-    let shape: Vec<usize> = sa.iter().zip(&sb).map(|(&a, &b)| a.max(b)).collect();
-    let place = |shape_of: &[usize], index: &[usize]| {
-        index.iter().zip(shape_of).fold(0, |at, (&i, &d)| at * d + if d == 1 { 0 } else { i })
-    };
-    let mut data = Vec::new();
-    for flat in 0..shape.iter().product() {
-        let mut rest: usize = flat;
-        let mut index = vec![0; rank];
-        for axis in (0..rank).rev() {
-            index[axis] = rest % shape[axis];
-            rest /= shape[axis];
-        }
-        let (a, b) = (a.data[place(&sa, &index)], b.data[place(&sb, &index)]);
-        data.push(match kind {
-            "Add" => a + b,
-            "Sub" => a - b,
-            "Mul" => a * b,
-            "Div" => a / b,
-            other => panic!("no operator {other}"),
-        });
-    }
-    Array { shape, data }
 }
 
 fn softmax(x: &Array, axis: i64) -> Array {

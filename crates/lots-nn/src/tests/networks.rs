@@ -46,7 +46,7 @@ pub(super) fn max_pool(
 }
 
 pub(super) fn relu(net: &mut Net, from: usize) -> usize {
-    net.push(Op::Relu, &[from], vec![])
+    net.push(Op::unary("Relu"), &[from], vec![])
 }
 
 pub(super) fn flatten(net: &mut Net, from: usize) -> usize {

@@ -50,7 +50,7 @@ fn window(
 }
 
 /// A network of one operator.
-fn single(input: &[usize], op: Op, parameters: Vec<Parameter>) -> Net {
+pub(super) fn single(input: &[usize], op: Op, parameters: Vec<Parameter>) -> Net {
     let mut net = Net::new(input);
     net.push(op, &[0], parameters);
     net
@@ -150,68 +150,6 @@ proptest! {
     }
 
     #[test]
-    fn element_by_element_with_a_constant(
-        kind in prop_oneof![Just("Add"), Just("Sub"), Just("Mul"), Just("Div")],
-        side in 0..=1usize,
-        // By axis: the size, and who has it: both, the constant, the activation.
-        axes in proptest::collection::vec((1..=5usize, 0..=2usize), 1..=3),
-        // Leading axes that the constant does without, or one more for the images.
-        fewer in 0..=4usize,
-        batch in batches(),
-        seed: u64,
-    ) {
-        let input: Vec<usize> = axes.iter().map(|a| if a.1 == 1 { 1 } else { a.0 }).collect();
-        let own: Vec<usize> = axes.iter().map(|a| if a.1 == 2 { 1 } else { a.0 }).collect();
-        let shape = match fewer {
-            4 => [&[1], own.as_slice()].concat(),
-            n => own[n.min(own.len())..].to_vec(),
-        };
-        let data = Draw::new(seed).divisors(shape.iter().product());
-        let mut net = Net::new(&input);
-        // A constant that is divided: by numbers away from zero, x² + 1.
-        let mut from = 0;
-        if kind == "Div" && side == 0 {
-            from = net.push(Op::Binary { kind: "Mul", constant: None }, &[0, 0], vec![]);
-            let one = Parameter { shape: vec![], data: vec![1.0] };
-            from = net.push(Op::Binary { kind: "Add", constant: Some(1) }, &[from], vec![one]);
-        }
-        let op = Op::Binary { kind, constant: Some(side) };
-        net.push(op, &[from], vec![Parameter { shape, data }]);
-        check_drawn(&net, batch, seed)?;
-    }
-
-    #[test]
-    fn element_by_element_of_two_activations(
-        kind in prop_oneof![Just("Add"), Just("Sub"), Just("Mul"), Just("Div")],
-        (c, h, w) in (1..=4usize, 1..=5usize, 1..=5usize),
-        // Which sides are broadcast: none, either, or each along another axis.
-        sides in 0..=3usize,
-        same: bool,
-        batch in batches(),
-        seed: u64,
-    ) {
-        let mut net = Net::new(&[c, h, w]);
-        let mut draw = Draw::new(seed);
-        let scale = Parameter { shape: vec![c, 1, 1], data: draw.divisors(c) };
-        let scaled = net.push(Op::Binary { kind: "Mul", constant: Some(1) }, &[0], vec![scale]);
-        let mean = net.push(Op::GlobalAveragePool, &[0], vec![]);
-        let turned = net.push(Op::Reshape { shape: vec![0, 1, -1, 1] }, &[mean], vec![]);
-        let [a, mut b] = match sides {
-            0 => [0, if same { 0 } else { scaled }],
-            1 => [scaled, mean],
-            2 => [mean, scaled],
-            _ => [mean, turned],
-        };
-        if kind == "Div" {
-            let square = net.push(Op::Binary { kind: "Mul", constant: None }, &[b, b], vec![]);
-            let one = Parameter { shape: vec![1], data: vec![1.0] };
-            b = net.push(Op::Binary { kind: "Add", constant: Some(0) }, &[square], vec![one]);
-        }
-        net.push(Op::Binary { kind, constant: None }, &[a, b], vec![]);
-        check_drawn(&net, batch, seed)?;
-    }
-
-    #[test]
     fn relu_softmax_means_and_views(
         input in proptest::collection::vec(1..=6usize, 1..=3),
         (which, axis) in (0..=9usize, 0..=2usize),
@@ -223,7 +161,7 @@ proptest! {
         let reshape = |shape: Vec<i64>| Op::Reshape { shape };
         let all: usize = input.iter().product();
         let op = match which {
-            0 | 1 => Op::Relu,
+            0 | 1 => Op::unary("Relu"),
             2 => Op::Softmax { axis: axis + 1 },
             3 => Op::Softmax { axis: axis - rank },
             4 => Op::Flatten,

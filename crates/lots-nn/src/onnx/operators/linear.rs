@@ -5,7 +5,7 @@ use super::super::proto::NodeProto;
 use super::super::read::{Made, Reader, Side, check_table, possible};
 use super::super::tensors::Constant;
 use crate::graph::Action;
-use crate::ops::binary::broadcast;
+use crate::ops::broadcast::broadcast;
 use crate::ops::linear::{GemmScales, Linear};
 use crate::ops::product::Product;
 use crate::tensor::show_shape;

@@ -4,10 +4,12 @@ mod conv;
 mod conv_transpose;
 mod elementwise;
 mod linear;
+mod normalize;
 mod pool;
 mod reduce;
 mod resize;
 mod shape;
+mod unary;
 
 pub(super) use shape::{Output, arrange, arranges, floats};
 
@@ -30,6 +32,9 @@ pub(super) fn build(
 
 /// An operator that does arithmetic.
 fn compute(reader: &Reader<'_>, node: &NodeProto, a: &Attributes<'_>) -> Result<Made, String> {
+    if let Some(made) = unary::unary(reader, node, a)? {
+        return Ok(made);
+    }
     match node.op_type.as_str() {
         "Conv" => conv::conv(reader, node, a),
         "ConvTranspose" => conv_transpose::conv_transpose(reader, node, a),
@@ -38,9 +43,14 @@ fn compute(reader: &Reader<'_>, node: &NodeProto, a: &Attributes<'_>) -> Result<
         "GlobalMaxPool" => reduce::global_pool(reader, node, "GlobalMaxPool", Fold::Max),
         "Gemm" => linear::gemm(reader, node, a),
         "MatMul" => linear::matmul(reader, node),
-        "Add" | "Sub" | "Mul" | "Div" => elementwise::binary(reader, node),
-        "Relu" => elementwise::relu(reader, node),
-        "Softmax" => elementwise::softmax(reader, node, a),
+        "Add" | "Sub" | "Mul" | "Div" | "Pow" | "PRelu" => elementwise::binary(reader, node),
+        "Min" | "Max" | "Sum" | "Mean" => elementwise::variadic(reader, node),
+        "Softmax" | "LogSoftmax" => elementwise::softmax(reader, node, a),
+        "BatchNormalization" => normalize::batch(reader, node, a),
+        "InstanceNormalization" | "GroupNormalization" => normalize::groups(reader, node, a),
+        "LayerNormalization" | "RMSNormalization" => normalize::layer(reader, node, a),
+        "LpNormalization" => normalize::lp(reader, node, a),
+        "LRN" => normalize::lrn(reader, node, a),
         "Cast" => elementwise::cast(reader, node, a),
         "Resize" => resize::resize(reader, node, a),
         op => match reduce::fold_of(op) {

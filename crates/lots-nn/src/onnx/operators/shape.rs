@@ -185,7 +185,7 @@ pub(in crate::onnx) fn arrange(
         "Gather" => vec![gather(reader, node, a, &places, sources.fill)?],
         "Expand" => {
             let wanted = sizes(reader, node, 1, "shape")?;
-            let shape = crate::ops::binary::broadcast(&from, &wanted).ok_or_else(|| {
+            let shape = crate::ops::broadcast::broadcast(&from, &wanted).ok_or_else(|| {
                 format!("shape {} does not broadcast to {}", show_shape(&from), show_shape(&wanted))
             })?;
             check_table("its output's elements", &shape)?;
@@ -533,7 +533,7 @@ fn choose(reader: &Reader<'_>, node: &NodeProto) -> Result<Output, String> {
     };
     let sources = Sources::new(reader, &[yes.clone(), no.clone()])?;
     let (yes, no) = (sources.places(0)?, sources.places(1)?);
-    let broadcast = crate::ops::binary::broadcast;
+    let broadcast = crate::ops::broadcast::broadcast;
     let shape = broadcast(&yes.shape, &no.shape)
         .and_then(|s| broadcast(&s, &condition.shape))
         .ok_or("its inputs do not broadcast")?;
