@@ -27,7 +27,7 @@ pub(super) fn refused(bytes: &[u8], says: &[&str]) -> Result<(), String> {
 }
 
 /// Node "bad" with operator `op` over the image, and two constants to use: "w" [3, 2, 3, 3] and "b" [3].
-fn one(op: &str, inputs: &[&str], attributes: Vec<AttributeProto>) -> Model {
+pub(super) fn one(op: &str, inputs: &[&str], attributes: Vec<AttributeProto>) -> Model {
     Model::new(&[2, 6, 6])
         .floats("w", &[3, 2, 3, 3])
         .floats("b", &[3])
@@ -83,10 +83,13 @@ fn moves(op: &str, lists: &[&[i64]], attributes: Vec<AttributeProto>) -> Model {
     model
 }
 
+/// Operator, lists, attributes, and what the error must say.
+type Moved = (&'static str, &'static [&'static [i64]], Vec<AttributeProto>, &'static str);
+
 /// Operators that move numbers, with what does not fit.
 fn moved() -> Vec<Case> {
-    let far = i64::MAX;
-    let cases: [(&str, &[&[i64]], Vec<AttributeProto>, &str); 34] = [
+    const FAR: i64 = i64::MAX;
+    let cases: [Moved; 34] = [
         ("Transpose", &[], vec![ints("perm", &[0, 1, 2])], "wanted each of 4 axes once"),
         ("Transpose", &[], vec![ints("perm", &[0, 1, 1, 2])], "wanted each of 4 axes once"),
         ("Transpose", &[], vec![ints("perm", &[0, 1, 2, -1])], "wanted each of 4 axes once"),
@@ -95,7 +98,7 @@ fn moved() -> Vec<Case> {
         ("Slice", &[&[0], &[1], &[4]], vec![], "axis 4 does not exist"),
         ("Slice", &[&[0], &[1], &[1], &[0]], vec![], "a step is 0"),
         ("Slice", &[&[5], &[5], &[2]], vec![], "nothing is left of axis 2"),
-        ("Slice", &[&[far], &[far], &[2], &[far]], vec![], "nothing is left of axis 2"),
+        ("Slice", &[&[FAR], &[FAR], &[2], &[FAR]], vec![], "nothing is left of axis 2"),
         ("Slice", &[&[0, 0], &[1, 1], &[1, -3]], vec![], "do not fit 2 sizes"),
         ("Gather", &[], vec![], "indices are missing"),
         ("Gather", &[&[2]], vec![int("axis", 1)], "not one of an axis of 2"),
@@ -107,12 +110,12 @@ fn moved() -> Vec<Case> {
         ("Expand", &[&[0]], vec![], "wanted positive sizes"),
         ("Expand", &[&[1 << 20, 1 << 20, 1, 1, 1, 1]], vec![], "too large"),
         ("Tile", &[&[1, 1]], vec![], "not one for each of 4 axes"),
-        ("Tile", &[&[far, far, 1, 1]], vec![], "too large"),
+        ("Tile", &[&[FAR, FAR, 1, 1]], vec![], "too large"),
         ("Tile", &[&[1 << 30, 1, 1, 1]], vec![], "too large"),
         ("Pad", &[], vec![], "pads are missing"),
         ("Pad", &[&[1, 1, 1]], vec![], "two for each axis"),
         ("Pad", &[&[0, 0, 0, -7, 0, 0, 0, 0]], vec![], "nothing is left of axis 3"),
-        ("Pad", &[&[0, 0, 0, far, 0, 0, 0, 0]], vec![], "two for each axis"),
+        ("Pad", &[&[0, 0, 0, FAR, 0, 0, 0, 0]], vec![], "two for each axis"),
         ("Pad", &[&[1 << 20; 8]], vec![], "too large"),
         ("Pad", &[&[0; 8]], vec![text("mode", "mirror")], "attribute mode is \"mirror\""),
         ("Squeeze", &[&[1]], vec![], "axis 1 of [1, 2, 6, 6] is not 1"),
@@ -186,9 +189,8 @@ fn nodes() -> Vec<Case> {
     let mut all: Vec<Case> = Vec::new();
     let mut add =
         |what, model: Model, says: &[&'static str]| all.push((what, model, says.to_vec()));
-    for op in ["ConvTranspose", "LSTM", "ReduceMean"] {
-        add("operator", one(op, &["image"], vec![]), &[op, "this operator is not supported"]);
-    }
+    let says = &["LSTM", "this operator is not supported"];
+    add("operator", one("LSTM", &["image"], vec![]), says);
     let conv: [(&str, AttributeProto, &str); 16] = [
         ("unknown attribute", int("fancy", 1), "attribute fancy is not supported"),
         ("group 0", int("group", 0), "attribute group is 0"),
@@ -280,7 +282,7 @@ fn nodes() -> Vec<Case> {
             node.op_type = "GlobalAveragePool".into();
             node.input.truncate(1);
         }),
-        &["GlobalAveragePool", "2-D"],
+        &["GlobalAveragePool", "at least one more axis, found [1, 4]"],
     );
     add(
         "indices of MaxPool",
@@ -312,24 +314,6 @@ fn nodes() -> Vec<Case> {
         "Gemm of an image",
         one("Gemm", &["image", "b"], vec![]),
         &["Gemm", "wanted a matrix of weights"],
-    );
-    add(
-        "MatMul of two images",
-        one("MatMul", &["image", "image"], vec![]),
-        &["MatMul", "is not a constant"],
-    );
-    add(
-        "MatMul from the left",
-        one("MatMul", &["b", "image"], vec![]),
-        &["MatMul", "is a constant"],
-    );
-    add(
-        "MatMul that does not fit",
-        Model::new(&[5])
-            .floats("w", &[4, 3])
-            .node("bad", "MatMul", &["image", "w"], "y", vec![])
-            .output("y"),
-        &["MatMul", "wanted 4 numbers"],
     );
     for (op, name) in [("Add", "Add"), ("Sub", "Sub"), ("Mul", "Mul"), ("Div", "Div")] {
         add("no broadcast", one(op, &["image", "b"], vec![]), &[name, "do not broadcast"]);

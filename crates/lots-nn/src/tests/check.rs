@@ -191,7 +191,7 @@ fn sum_size(net: &Net, images: &Images, step: usize) -> f64 {
     let step_outputs = &images.passes[0].values[step + 1];
     let outputs = step_outputs.data.len();
     let each = match net.steps[step].op {
-        Op::Conv { .. } => outputs / step_outputs.shape[0],
+        Op::Conv { .. } | Op::ConvTranspose { .. } => outputs / step_outputs.shape[0],
         Op::MatMul => outputs / step_outputs.shape[step_outputs.shape.len() - 1],
         Op::Binary { .. } => outputs / net.steps[step].parameters[0].data.len(),
         _ => 1,

@@ -3,10 +3,12 @@
 //!
 //! `naive` is the oracle, `model` writes ONNX files, `check` compares the engine with the oracle.
 
+mod bad_axes;
 mod bad_files;
 mod bad_nodes;
 mod check;
 mod compare;
+mod conv_transpose;
 mod elementwise;
 mod exact;
 mod linear;
@@ -15,6 +17,9 @@ mod naive;
 mod networks;
 mod normalize;
 mod operators;
+mod product;
 mod rearrange;
+mod reduce;
+mod resize;
 mod training;
 mod unary;

@@ -188,7 +188,8 @@ pub(super) fn to_model(net: &Net, draw: &mut Draw) -> Model {
         for (p, parameter) in step.parameters.iter().enumerate() {
             let name = format!("n{i}.p{p}");
             let at = match &step.op {
-                Op::Binary { constant: Some(side), .. } => *side,
+                Op::Binary { constant: Some(side), .. }
+                | Op::Product { constant: Some(side), .. } => *side,
                 Op::Variadic { constants, .. } => {
                     let places = constants.iter().enumerate().filter(|c| *c.1);
                     places.map(|c| c.0).nth(p).unwrap()
@@ -225,8 +226,12 @@ pub(super) fn to_model(net: &Net, draw: &mut Draw) -> Model {
                 inputs.pop();
             }
         }
-        if let Op::Moves { integers, .. } = &step.op {
-            for (k, t) in integers.iter().enumerate() {
+        let written = match &step.op {
+            Op::Moves { integers, .. } => Some(integers),
+            op => op.written().map(|w| &w.inputs),
+        };
+        if let Some(written) = written {
+            for (k, t) in written.iter().enumerate() {
                 // An empty name leaves an input out.
                 let name = if t.data_type == 0 { String::new() } else { format!("n{i}.i{k}") };
                 inputs.push(name.clone());
@@ -320,8 +325,21 @@ fn attributes(op: &Op, draw: &mut Draw) -> Vec<AttributeProto> {
         Op::Flatten => or_default(false, int("axis", 1)),
         Op::Reshape { .. } => or_default(false, int("allowzero", 0)),
         Op::Moves { attributes, .. } => all.clone_from(attributes),
+        Op::Reduce { written, .. } | Op::Sums { written, .. } => {
+            all.clone_from(&written.attributes);
+        }
+        Op::ConvTranspose { window, groups, output_padding, output_shape } => {
+            or_default(*groups != 1, int("group", *groups as i64));
+            or_default(false, ints("kernel_shape", &pair(window.kernel)));
+            or_default(*output_padding != [0, 0], ints("output_padding", &pair(*output_padding)));
+            if let Some(shape) = output_shape {
+                or_default(true, ints("output_shape", &pair(*shape)));
+            }
+            window_attributes(window, &mut or_default);
+        }
         Op::GlobalAveragePool
         | Op::MatMul
+        | Op::Product { .. }
         | Op::Binary { .. }
         | Op::Variadic { .. }
         | Op::Dropout

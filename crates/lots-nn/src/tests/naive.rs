@@ -1,7 +1,10 @@
 //! The oracle: every operator in f64, as plain loops straight from the ONNX operator definitions.
 
+mod conv_transpose;
 mod elementwise;
 mod normalize;
+mod product;
+mod reduce;
 mod unary;
 
 pub(super) use unary::UNARY;
@@ -166,6 +169,39 @@ pub(super) enum Op {
         size: usize,
         numbers: [f32; 3],
     },
+    /// Which axes of the input with that of images go, or stay as axes of one element.
+    Reduce {
+        name: &'static str,
+        written: Written,
+        reduced: Vec<bool>,
+        keep: bool,
+    },
+    /// MatMul of two activations, or of one and a parameter on side `constant`; shapes as the file has them for one image.
+    Product {
+        constant: Option<usize>,
+        shapes: [Vec<usize>; 2],
+    },
+    /// Parameters: weight [channels, rows / groups, kernel], maybe bias [rows].
+    ConvTranspose {
+        window: Window,
+        groups: usize,
+        output_padding: [usize; 2],
+        output_shape: Option<[usize; 2]>,
+    },
+    /// An operator whose outputs are weighted sums of the input's elements.
+    Sums {
+        name: &'static str,
+        written: Written,
+        shape: Vec<usize>,
+        terms: Vec<Vec<(usize, f64)>>,
+    },
+}
+
+/// The attributes of a node, and its inputs behind the activations: those without a type are left out.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Written {
+    pub(super) attributes: Vec<AttributeProto>,
+    pub(super) inputs: Vec<TensorProto>,
 }
 
 impl Op {
@@ -200,7 +236,18 @@ impl Op {
             Self::RmsNormalization { .. } => "RMSNormalization",
             Self::LpNormalization { .. } => "LpNormalization",
             Self::Lrn { .. } => "LRN",
+            Self::Reduce { name, .. } | Self::Sums { name, .. } => name,
+            Self::Product { .. } => "MatMul",
+            Self::ConvTranspose { .. } => "ConvTranspose",
             Self::Moves { name, .. } => name,
+        }
+    }
+
+    /// What the test writes into the file's node itself.
+    pub(super) fn written(&self) -> Option<&Written> {
+        match self {
+            Self::Reduce { written, .. } | Self::Sums { written, .. } => Some(written),
+            _ => None,
         }
     }
 
@@ -209,10 +256,19 @@ impl Op {
         matches!(
             self,
             Self::Conv { .. }
+                | Self::ConvTranspose { .. }
                 | Self::Gemm { .. }
                 | Self::MatMul
                 | Self::Binary { kind: "Add" | "Mul" | "PRelu", constant: Some(_) }
         )
+    }
+}
+
+/// A shape as the engine's layers say it.
+pub(super) fn of_one_image(shape: &[usize]) -> Vec<usize> {
+    match shape {
+        [1, rest @ ..] if !rest.is_empty() => rest.to_vec(),
+        _ => shape.to_vec(),
     }
 }
 
@@ -395,6 +451,26 @@ fn apply(op: &Op, inputs: &[&Array], shapes: &[&[usize]], p: &[Vec<f64>]) -> (Ar
         Op::RmsNormalization { axis, epsilon } => normalize::layer(x, *axis, *epsilon, false, p),
         Op::LpNormalization { axis, p } => normalize::lp(x, *axis, *p),
         Op::Lrn { size, numbers } => (normalize::lrn(x, *size, *numbers), never),
+        Op::Reduce { name, reduced, keep, .. } => reduce::reduce(name, x, reduced, *keep),
+        Op::Product { constant, shapes } => {
+            let (a, b) = match constant {
+                Some(0) => (&p[0], &x.data),
+                Some(_) => (&x.data, &p[0]),
+                None => (&x.data, &inputs[1].data),
+            };
+            (product::product([a, b], shapes), never)
+        }
+        Op::ConvTranspose { window, groups, output_padding, output_shape } => {
+            let sizes = [0, 1].map(|axis| {
+                let wanted = output_shape.map(|s| s[axis]);
+                conv_transpose::along(window, axis, x.shape[axis + 1], output_padding[axis], wanted)
+            });
+            (conv_transpose::conv_transpose(x, window, *groups, sizes, shapes[0], p), never)
+        }
+        Op::Sums { shape, terms, .. } => {
+            let sum = |terms: &Vec<(usize, f64)>| terms.iter().map(|t| t.1 * x.data[t.0]).sum();
+            (Array { shape: shape.clone(), data: terms.iter().map(sum).collect() }, never)
+        }
     }
 }
 

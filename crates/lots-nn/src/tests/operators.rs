@@ -21,7 +21,7 @@ pub(super) fn weights(draw: &mut Draw, shape: &[usize], fan_in: usize) -> Parame
 }
 
 /// A window and an input that it fits into. Pads up to `most_pads(kernel)` on each side.
-fn window(
+pub(super) fn window(
     kernels: std::ops::RangeInclusive<usize>,
     most_pad: impl Fn(usize) -> usize + Copy + 'static,
 ) -> impl Strategy<Value = (Window, [usize; 2])> {

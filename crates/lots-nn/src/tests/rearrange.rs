@@ -3,7 +3,7 @@
 use super::check::{check, check_drawn};
 use super::compare::cases;
 use super::model::{Draw, float_input, int, ints, text};
-use super::naive::{Net, Op, Parameter};
+use super::naive::{Net, Op, Parameter, of_one_image};
 use super::operators::batches;
 use crate::onnx::{AttributeProto, TensorProto, int_tensor};
 use proptest::prelude::*;
@@ -240,14 +240,6 @@ fn case(which: usize, input: &[usize], draw: &mut Draw) -> Case {
                 int_tensor("", &[axis as i64 - if draw.coin() { rank as i64 + 1 } else { 0 }]);
             Case { name: "Unsqueeze", attributes: vec![], integers: vec![list], shape, from }
         }
-    }
-}
-
-/// A shape as the engine's layers say it.
-fn of_one_image(shape: &[usize]) -> Vec<usize> {
-    match shape {
-        [1, rest @ ..] if !rest.is_empty() => rest.to_vec(),
-        _ => shape.to_vec(),
     }
 }
 

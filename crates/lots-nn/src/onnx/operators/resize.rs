@@ -106,7 +106,7 @@ fn stretches(
     let mut stretches = vec![None; shape.len()];
     for (&at, (to, scale)) in axes.iter().zip(wanted) {
         let from = shape[at];
-        if to == 0 || scale.is_some_and(|s| !s.is_finite()) {
+        if to == 0 {
             return Err(format!("axis {at} of {} would have no elements", show_shape(shape)));
         }
         let same = to == from && scale.is_none_or(|s| s.to_bits() == 1f32.to_bits());
