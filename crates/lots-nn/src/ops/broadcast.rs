@@ -180,6 +180,7 @@ impl<const N: usize> Piece<N> {
                 let tile = &mut tile[..count * lanes];
                 match values {
                     Values::Constant(data) if repeated => tile.fill(data[first]),
+                    Values::Activation(data) if lanes == 1 => tile.fill(data[first]),
                     Values::Constant(data) => {
                         for (row, &x) in tile.chunks_exact_mut(lanes).zip(&data[first..]) {
                             row.fill(x);

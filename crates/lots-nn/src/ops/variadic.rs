@@ -149,11 +149,18 @@ versioned! {
 versioned! {
     /// Leaves operand `n` its part of the cotangents `g`, which begin at `first` of `all`.
     fn share(n: usize, bits: &[u8], all: usize, first: usize, g: &mut [f32]) {
-        for (at, g) in g.iter_mut().enumerate() {
-            let place = first + at;
-            let count: u32 = bits[place..].iter().step_by(all).map(|b| b.count_ones()).sum();
-            let own = bits[n / 8 * all + place] >> (n % 8) & 1;
-            *g = if own == 1 { *g / count as f32 } else { 0.0 };
+        let own = &bits[n / 8 * all + first..];
+        if bits.len() == all {
+            for (g, &bits) in g.iter_mut().zip(own) {
+                let part = *g / bits.count_ones() as f32;
+                *g = if bits >> n & 1 == 1 { part } else { 0.0 };
+            }
+            return;
+        }
+        for (at, (g, own)) in g.iter_mut().zip(own).enumerate() {
+            let sets = bits.chunks_exact(all).map(|bits| bits[first + at].count_ones());
+            let part = *g / sets.sum::<u32>() as f32;
+            *g = if own >> (n % 8) & 1 == 1 { part } else { 0.0 };
         }
     }
 }

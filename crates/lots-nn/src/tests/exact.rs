@@ -59,11 +59,45 @@ fn branches(draw: &mut Draw) -> Net {
     net
 }
 
+/// Normalisations, broadcasting and extremes: what sums over elements of an image, more than one piece of them.
+fn sums(draw: &mut Draw) -> Net {
+    let mut net = Net::new(&[4, 13, 12]);
+    let affine = |draw: &mut Draw, n: usize| {
+        let data = [draw.floats(n, 0.5, 2.0), draw.floats(n, -1.0, 1.0)];
+        data.map(|data| Parameter { shape: vec![n], data }).to_vec()
+    };
+    let op = Op::InstanceNormalization { epsilon: 1e-5 };
+    let v = net.push(op, &[0], affine(draw, 4));
+    let gelu = net.push(Op::unary("Gelu"), &[v], vec![]);
+    let op = Op::GroupNormalization { groups: 2, epsilon: 1e-5 };
+    let group = net.push(op, &[gelu], affine(draw, 4));
+    let mean = net.push(Op::GlobalAveragePool, &[group], vec![]);
+    let gate = net.push(Op::unary("Sigmoid"), &[mean], vec![]);
+    let gated = binary(&mut net, "Mul", gelu, gate);
+    let lrn = net.push(Op::Lrn { size: 3, numbers: [0.5, 0.6, 1.0] }, &[gated], vec![]);
+    let slope = Parameter { shape: vec![4, 1, 1], data: draw.floats(4, 0.1, 0.5) };
+    let slope_at = Op::Binary { kind: "PRelu", constant: Some(1) };
+    let prelu = net.push(slope_at, &[lrn], vec![slope]);
+    let rows = net.push(Op::Reshape { shape: vec![0, 4, -1] }, &[prelu], vec![]);
+    let layer = net.push(Op::LayerNormalization { axis: -1, epsilon: 1e-5 }, &[rows], affine(draw, 156));
+    let soft = net.push(Op::Softmax { axis: 1 }, &[layer], vec![]);
+    let log = net.push(Op::LogSoftmax { axis: -1 }, &[layer], vec![]);
+    let unit = net.push(Op::LpNormalization { axis: 2, p: 2 }, &[rows], vec![]);
+    let across = net.push(Op::LpNormalization { axis: 1, p: 1 }, &[rows], vec![]);
+    let one = net.push(Op::Reshape { shape: vec![0, -1, 1] }, &[mean], vec![]);
+    let op = Op::Variadic { kind: "Max", constants: vec![false; 4] };
+    let most = net.push(op, &[soft, unit, across, one], vec![]);
+    let op = Op::Variadic { kind: "Mean", constants: vec![false; 3] };
+    let last = net.push(op, &[most, log, one], vec![]);
+    net.push(Op::RmsNormalization { axis: 1, epsilon: 0.1 }, &[last], affine(draw, 156)[..1].to_vec());
+    net
+}
+
 /// The networks, with as many images as the largest batch.
 fn networks() -> Vec<(&'static str, Graph, Array4<f32>)> {
     let mut draw = Draw::new(11);
     let mut all = Vec::new();
-    for (name, make) in [("chain", chain as fn(&mut Draw) -> Net), ("branches", branches)] {
+    for (name, make) in [("chain", chain as fn(&mut Draw) -> Net), ("branches", branches), ("sums", sums)] {
         let net = make(&mut draw);
         let graph = Graph::from_onnx(&to_model(&net, &mut draw).bytes(), name).unwrap();
         all.push((name, graph));
