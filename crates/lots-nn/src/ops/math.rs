@@ -64,6 +64,20 @@ pub(crate) fn sigmoid(x: f32) -> f32 {
     if x < 0.0 { e * above } else { above }
 }
 
+/// The slope of [`sigmoid`], without the difference that would lose its digits where it is small.
+#[inline(always)]
+pub(crate) fn sigmoid_slope(x: f32) -> f32 {
+    let e = exp(-x.abs());
+    let d = 1.0 + e;
+    e / (d * d)
+}
+
+/// The slope of [`tanh`].
+#[inline(always)]
+pub(crate) fn tanh_slope(x: f32) -> f32 {
+    4.0 * sigmoid_slope(2.0 * x)
+}
+
 /// `tanh x` to 3 units in the last place.
 #[inline(always)]
 pub(crate) fn tanh(x: f32) -> f32 {
@@ -116,14 +130,20 @@ mod tests {
     type Function = fn(f32) -> f32;
     type Exact = fn(f64) -> f64;
 
+    fn sigmoid64(x: f64) -> f64 {
+        1.0 / (1.0 + (-x).exp())
+    }
+
     /// Oracle: f64 of the platform, and libm's for `erf`.
     #[test]
     fn units_in_the_last_place() {
-        let cases: [(&str, Function, Exact, f32, f64); 5] = [
+        let cases: [(&str, Function, Exact, f32, f64); 7] = [
             ("exp", exp, f64::exp, 88.0, 1.5),
             ("exp - 1", |x| exp_m1_below_zero(-x.abs()), |x| (-x.abs()).exp_m1(), 200.0, 2.0),
-            ("sigmoid", sigmoid, |x| 1.0 / (1.0 + (-x).exp()), 200.0, 3.0),
+            ("sigmoid", sigmoid, sigmoid64, 200.0, 3.0),
             ("tanh", tanh, f64::tanh, 200.0, 3.0),
+            ("slope of sigmoid", sigmoid_slope, |x| sigmoid64(x) * sigmoid64(-x), 200.0, 4.0),
+            ("slope of tanh", tanh_slope, |x| x.cosh().powi(-2), 200.0, 4.0),
             ("erf", erf, libm::erf, 30.0, 2.0),
         ];
         for (name, f, exact, high, most) in cases {

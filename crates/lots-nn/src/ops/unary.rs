@@ -1,6 +1,6 @@
 //! Smooth functions of each number: activations such as Sigmoid and Gelu, and `Exp`, `Log`, `Sqrt` and their like.
 
-use super::math::{erf, exp, exp_m1_below_zero, sigmoid, tanh};
+use super::math::{erf, exp, exp_m1_below_zero, sigmoid, sigmoid_slope, tanh, tanh_slope};
 use super::{Keeper, Keeps, Kept, Operator, Run};
 use crate::kernels::versioned;
 use std::f32::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
@@ -185,10 +185,7 @@ versioned! {
                 let below = gamma * alpha;
                 each!(x, y, if x > 0.0 { gamma } else { below * exp(x) })
             }
-            Curve::Sigmoid => each!(x, y, {
-                let s = sigmoid(x);
-                s * (1.0 - s)
-            }),
+            Curve::Sigmoid => each!(x, y, sigmoid_slope(x)),
             Curve::Sin => each!(x, y, x.cos()),
             Curve::Softplus => each!(x, y, sigmoid(x)),
             Curve::Softsign => each!(x, y, {
@@ -196,14 +193,10 @@ versioned! {
                 1.0 / (d * d)
             }),
             Curve::Sqrt => each!(x, y, 0.5 / x.sqrt()),
-            Curve::Swish { alpha } => each!(x, y, {
-                let s = sigmoid(alpha * x);
-                s + alpha * x * (s * (1.0 - s))
-            }),
-            Curve::Tanh => each!(x, y, {
-                let t = tanh(x);
-                1.0 - t * t
-            }),
+            Curve::Swish { alpha } => {
+                each!(x, y, sigmoid(alpha * x) + alpha * x * sigmoid_slope(alpha * x))
+            }
+            Curve::Tanh => each!(x, y, tanh_slope(x)),
         }
     }
 }
@@ -232,8 +225,8 @@ fn normal_by_tanh(x: f32) -> (f32, f32) {
     const THIRD: f32 = FIRST * 0.044_715;
     // Beyond 10 it is 0 or 1 as f32 has it, and no cube becomes infinite.
     let x = clamp(x, -10.0, 10.0);
-    let t = tanh(x * (FIRST + THIRD * (x * x)));
-    (0.5 * (1.0 + t), 0.5 * (1.0 - t * t) * (FIRST + 3.0 * THIRD * (x * x)))
+    let inner = x * (FIRST + THIRD * (x * x));
+    (0.5 * (1.0 + tanh(inner)), 0.5 * tanh_slope(inner) * (FIRST + 3.0 * THIRD * (x * x)))
 }
 
 /// `tanh(ln(1 + e^x))`, and its slope.

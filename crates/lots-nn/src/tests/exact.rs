@@ -79,7 +79,8 @@ fn sums(draw: &mut Draw) -> Net {
     let slope_at = Op::Binary { kind: "PRelu", constant: Some(1) };
     let prelu = net.push(slope_at, &[lrn], vec![slope]);
     let rows = net.push(Op::Reshape { shape: vec![0, 4, -1] }, &[prelu], vec![]);
-    let layer = net.push(Op::LayerNormalization { axis: -1, epsilon: 1e-5 }, &[rows], affine(draw, 156));
+    let layer =
+        net.push(Op::LayerNormalization { axis: -1, epsilon: 1e-5 }, &[rows], affine(draw, 156));
     let soft = net.push(Op::Softmax { axis: 1 }, &[layer], vec![]);
     let log = net.push(Op::LogSoftmax { axis: -1 }, &[layer], vec![]);
     let unit = net.push(Op::LpNormalization { axis: 2, p: 2 }, &[rows], vec![]);
@@ -89,7 +90,11 @@ fn sums(draw: &mut Draw) -> Net {
     let most = net.push(op, &[soft, unit, across, one], vec![]);
     let op = Op::Variadic { kind: "Mean", constants: vec![false; 3] };
     let last = net.push(op, &[most, log, one], vec![]);
-    net.push(Op::RmsNormalization { axis: 1, epsilon: 0.1 }, &[last], affine(draw, 156)[..1].to_vec());
+    net.push(
+        Op::RmsNormalization { axis: 1, epsilon: 0.1 },
+        &[last],
+        affine(draw, 156)[..1].to_vec(),
+    );
     net
 }
 
@@ -97,7 +102,9 @@ fn sums(draw: &mut Draw) -> Net {
 fn networks() -> Vec<(&'static str, Graph, Array4<f32>)> {
     let mut draw = Draw::new(11);
     let mut all = Vec::new();
-    for (name, make) in [("chain", chain as fn(&mut Draw) -> Net), ("branches", branches), ("sums", sums)] {
+    for (name, make) in
+        [("chain", chain as fn(&mut Draw) -> Net), ("branches", branches), ("sums", sums)]
+    {
         let net = make(&mut draw);
         let graph = Graph::from_onnx(&to_model(&net, &mut draw).bytes(), name).unwrap();
         all.push((name, graph));
