@@ -228,9 +228,14 @@ versioned! {
             return;
         }
         for (group, rows) in x.chunks_exact(elements * LANES).zip(out.chunks_exact_mut(elements * LANES)) {
-            for (lane, row) in rows.chunks_exact_mut(elements).enumerate() {
-                for (y, x) in row.iter_mut().zip(group.chunks_exact(LANES)) {
-                    *y = x[lane];
+            let (group, _) = group.as_chunks::<LANES>();
+            // A few elements of all lanes at a time: they stay in the cache.
+            for first in (0..elements).step_by(LANES) {
+                let last = elements.min(first + LANES);
+                for (lane, row) in rows.chunks_exact_mut(elements).enumerate() {
+                    for (y, x) in row[first..last].iter_mut().zip(&group[first..last]) {
+                        *y = x[lane];
+                    }
                 }
             }
         }
@@ -238,12 +243,18 @@ versioned! {
 }
 
 versioned! {
-    /// `[image][element]` to one group, `[element][lane]`.
+    /// `[image][element]` of sixteen images to `[element][lane]`.
     pub(crate) fn interleave_lanes(x: &[f32], elements: usize, out: &mut [f32]) {
+        if elements == 0 {
+            return;
+        }
         let (out, _) = out.as_chunks_mut::<LANES>();
-        for (lane, row) in x.chunks_exact(elements).enumerate() {
-            for (y, x) in out.iter_mut().zip(row) {
-                y[lane] = *x;
+        for first in (0..elements).step_by(LANES) {
+            let last = elements.min(first + LANES);
+            for (lane, row) in x.chunks_exact(elements).enumerate() {
+                for (y, x) in out[first..last].iter_mut().zip(&row[first..last]) {
+                    y[lane] = *x;
+                }
             }
         }
     }

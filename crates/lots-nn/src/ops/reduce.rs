@@ -234,8 +234,13 @@ versioned! {
     }
 }
 
-/// Sums that run side by side: one alone would wait for itself.
+/// Sums that run side by side where one output is made after the other: one alone would wait for itself.
 const PARTS: usize = 8;
+
+/// Neighbouring outputs that are made at once, and elements of each that are summed before the sums are: long sums of
+/// short sums err less.
+const COLUMNS: usize = 512;
+const SHORT: usize = 64;
 
 versioned! {
     /// The outputs of the blocks that begin at `bases`, as many as `y` holds.
@@ -273,67 +278,94 @@ fn fold_blocks(
     term: impl Fn(f32) -> f32 + Copy,
     join: impl Fn(f32, f32) -> f32 + Copy,
 ) {
-    let step = places.inner * lanes;
-    for (&base, y) in bases.iter().zip(y.chunks_exact_mut(step)) {
-        let mut at = base as usize * lanes;
-        let (vectors, rest) = y.as_chunks_mut::<LANES>();
-        for y in vectors {
-            *y = fold_columns(places, lanes, &x[at..], step, start, term, join);
-            at += LANES;
-        }
-        for y in rest {
-            // A step that the compiler knows makes vectors along the run.
-            [*y] = if step == 1 {
-                fold_columns(places, lanes, &x[at..], 1, start, term, join)
-            } else {
-                fold_columns(places, lanes, &x[at..], step, start, term, join)
-            };
-            at += 1;
+    let columns = places.inner * lanes;
+    for (&base, y) in bases.iter().zip(y.chunks_exact_mut(columns)) {
+        let x = &x[base as usize * lanes..];
+        match (places.inner, lanes) {
+            (1, 1) => fold_run::<PARTS>(places, x, y, start, term, join),
+            (1, _) => fold_run::<{ PARTS * LANES }>(places, x, y, start, term, join),
+            _ => fold_columns(places, lanes, x, y, start, term, join),
         }
     }
 }
 
-/// `C` neighbouring outputs. Whatever `C`: element `k` of a run goes to sum `k` modulo [`PARTS`].
+/// One output of each lane, whose elements lie in runs without gaps. `W` is [`PARTS`] times the lanes.
 #[inline(always)]
-fn fold_columns<const C: usize>(
+fn fold_run<const W: usize>(
     places: &Places,
-    lanes: usize,
     x: &[f32],
-    step: usize,
+    y: &mut [f32],
     start: f32,
-    term: impl Fn(f32) -> f32,
-    join: impl Fn(f32, f32) -> f32,
-) -> [f32; C] {
-    let mut parts = [[start; C]; PARTS];
-    let mut take = |part: usize, x: &[f32]| {
-        for (part, &x) in parts[part].iter_mut().zip(&x[..C]) {
+    term: impl Fn(f32) -> f32 + Copy,
+    join: impl Fn(f32, f32) -> f32 + Copy,
+) {
+    let lanes = y.len();
+    let mut parts = [start; W];
+    for &offset in &places.offsets {
+        let run = &x[offset as usize * lanes..][..places.run * lanes];
+        let (whole, rest) = run.as_chunks::<W>();
+        parts = fold_rows(parts, whole, term, join);
+        for (part, &x) in parts.iter_mut().zip(rest) {
             *part = join(*part, term(x));
         }
-    };
-    for &offset in &places.offsets {
-        let x = &x[offset as usize * lanes..];
-        let whole = places.run - places.run % PARTS;
-        for k in (0..whole).step_by(PARTS) {
-            for part in 0..PARTS {
-                take(part, &x[(k + part) * step..]);
-            }
-        }
-        for part in 0..PARTS {
-            if whole + part < places.run {
-                take(part, &x[(whole + part) * step..]);
-            }
-        }
     }
-    let mut half = PARTS / 2;
-    while half > 0 {
-        for part in 0..half {
-            for c in 0..C {
-                parts[part][c] = join(parts[part][c], parts[part + half][c]);
-            }
+    let mut half = W / 2;
+    while half >= lanes {
+        let (low, high) = parts.split_at_mut(half);
+        for (low, high) in low.iter_mut().zip(high) {
+            *low = join(*low, *high);
         }
         half /= 2;
     }
-    parts[0]
+    y.copy_from_slice(&parts[..lanes]);
+}
+
+/// On its own: sums that are only counted with numbers known to the compiler stay in registers.
+#[inline(always)]
+fn fold_rows<const W: usize>(
+    mut parts: [f32; W],
+    rows: &[[f32; W]],
+    term: impl Fn(f32) -> f32,
+    join: impl Fn(f32, f32) -> f32,
+) -> [f32; W] {
+    for x in rows {
+        for i in 0..W {
+            parts[i] = join(parts[i], term(x[i]));
+        }
+    }
+    parts
+}
+
+/// The outputs of a block of neighbours.
+#[inline(always)]
+fn fold_columns(
+    places: &Places,
+    lanes: usize,
+    x: &[f32],
+    y: &mut [f32],
+    start: f32,
+    term: impl Fn(f32) -> f32,
+    join: impl Fn(f32, f32) -> f32,
+) {
+    let step = y.len();
+    for (chunk, y) in y.chunks_mut(COLUMNS).enumerate() {
+        y.fill(start);
+        for &offset in &places.offsets {
+            for first in (0..places.run).step_by(SHORT) {
+                let mut sums = [start; COLUMNS];
+                let sums = &mut sums[..y.len()];
+                for k in first..places.run.min(first + SHORT) {
+                    let at = offset as usize * lanes + k * step + chunk * COLUMNS;
+                    for (sum, &x) in sums.iter_mut().zip(&x[at..][..y.len()]) {
+                        *sum = join(*sum, term(x));
+                    }
+                }
+                for (y, &sum) in y.iter_mut().zip(sums.iter()) {
+                    *y = join(*y, sum);
+                }
+            }
+        }
+    }
 }
 
 versioned! {

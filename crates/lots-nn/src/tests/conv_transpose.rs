@@ -3,10 +3,13 @@
 //! Oracle: `naive`, and central differences of it.
 
 use super::check::{check, check_drawn};
-use super::compare::cases;
-use super::model::Draw;
+use super::compare::{cases, same_bits};
+use super::model::{Draw, Model, ints};
 use super::naive::{Op, Window};
 use super::operators::{batches, single, weights};
+use crate::graph::Graph;
+use crate::network::Network;
+use ndarray::Array4;
 use proptest::prelude::*;
 
 /// Along one axis: kernel, stride, dilation, pads, output_padding, what output_shape takes away from the whole, and the
@@ -101,4 +104,38 @@ fn output_shapes_beyond_the_whole() {
         };
         check(&single(&[2, 3, 2], op, parameters), batch, 2).unwrap();
     }
+}
+
+/// Rows instead of planes: one axis less everywhere.
+#[test]
+fn rows_are_planes_of_one_row() {
+    let outputs = [1, 2].map(|axes| {
+        let of = |sizes: [i64; 2]| sizes[2 - axes..].to_vec();
+        let pads: Vec<i64> = [&of([0, 1])[..], &of([0, 2])].concat();
+        let model = Model::new(&[&[3], &of([1, 5])[..]].concat())
+            .floats("w", &[&[3, 2], &[1, 4][2 - axes..]].concat())
+            .floats("b", &[2])
+            .node(
+                "t",
+                "ConvTranspose",
+                &["image", "w", "b"],
+                "y",
+                vec![
+                    ints("strides", &of([1, 3])),
+                    ints("dilations", &of([1, 2])),
+                    ints("pads", &pads),
+                    ints("output_padding", &of([0, 1])),
+                ],
+            )
+            .output("y");
+        let graph = Graph::from_onnx(&model.bytes(), "test").unwrap();
+        let shape = if axes == 1 { (2, 1, 3, 5) } else { (2, 3, 1, 5) };
+        let images = Draw::new(1).floats(30, -1.0, 1.0);
+        let images = Array4::from_shape_vec(shape, images).unwrap();
+        let y = graph.represent(images.view(), graph.output()).unwrap();
+        (graph.layers()[0].shape.clone(), y.into_raw_vec_and_offset().0)
+    });
+    // By the operator's formula: 3 · 4 + 3 · 2 + 1 + 1 - 1 - 2.
+    assert_eq!([&outputs[0].0[..], &outputs[1].0], [&[2, 17][..], &[2, 1, 17]]);
+    same_bits("rows and planes", &outputs[0].1, &outputs[1].1).unwrap();
 }

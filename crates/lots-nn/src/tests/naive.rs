@@ -49,8 +49,10 @@ impl Window {
     pub(super) fn along(&self, axis: usize, input: usize, ceil: bool) -> (usize, usize, usize) {
         let (stride, extent) = (self.stride[axis], self.extent(axis));
         match self.auto_pad {
-            "NOTSET" => {
-                let (begin, end) = (self.pads[axis], self.pads[axis + 2]);
+            // ONNX's text lets VALID go without ceil_mode; its shape inference and ONNX Runtime do not.
+            "NOTSET" | "VALID" => {
+                let pads = if self.auto_pad == "VALID" { [0; 4] } else { self.pads };
+                let (begin, end) = (pads[axis], pads[axis + 2]);
                 let steps = (input + begin + end - extent) as f64 / stride as f64;
                 let mut output = if ceil { steps.ceil() } else { steps.floor() } as usize + 1;
                 // "Sliding windows that would start in the right padded region are ignored."
@@ -59,7 +61,6 @@ impl Window {
                 }
                 (output, begin, end)
             }
-            "VALID" => ((input - extent) / stride + 1, 0, 0),
             same => {
                 let output = (input as f64 / stride as f64).ceil() as usize;
                 let wanted = (output - 1) * stride + extent;
