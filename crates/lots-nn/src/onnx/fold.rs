@@ -203,6 +203,7 @@ fn integers(
         "Sub" => i64::checked_sub,
         "Mul" => i64::checked_mul,
         "Div" => i64::checked_div,
+        "Mod" if a.int("fmod", 0)? != 0 => i64::checked_rem,
         "Mod" => |a, b| {
             let rest = a.checked_rem(b)?;
             Some(if rest != 0 && (rest < 0) != (b < 0) { rest + b } else { rest })
@@ -222,9 +223,6 @@ fn integers(
         }
         _ => return Err("Lots does not compute it with integers".into()),
     };
-    if node.op_type == "Mod" {
-        a.int("fmod", 0)?;
-    }
     let [x, y] = aligned(x, y)?;
     let both = x.data.iter().zip(&y.data);
     let data = both.map(|(&x, &y)| number(x, y)).collect::<Option<_>>().ok_or_else(bad)?;

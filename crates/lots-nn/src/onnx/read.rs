@@ -12,7 +12,7 @@ use crate::graph::{Action, Graph, Node, Value};
 use crate::network::InputSpec;
 use crate::tensor::{Tensor, show_shape};
 use prost::Message;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Largest number of elements of one activation of one image: more is a damaged file, not a network.
 const MAX_ELEMENTS: usize = 1 << 31;
@@ -162,6 +162,8 @@ pub(super) struct Reader<'f> {
     /// The constant behind each name that Identity gave it.
     aliases: HashMap<String, String>,
     by_name: HashMap<String, usize>,
+    /// Names that a node or the network's output takes.
+    used: HashSet<&'f str>,
     input: InputSpec,
     nodes: Vec<Node>,
     values: Vec<Value>,
@@ -223,11 +225,14 @@ impl<'f> Reader<'f> {
         };
         let (spec, shape) = input_spec(input).map_err(fail)?;
         let value = Value { name: input.name.clone(), shape, root: 0 };
+        let taken = graph.node.iter().flat_map(|n| &n.input);
+        let given = graph.output.iter().map(|o| &o.name);
         Ok(Self {
             stored,
             computed: HashMap::new(),
             aliases: HashMap::new(),
             by_name: HashMap::from([(input.name.clone(), 0)]),
+            used: taken.chain(given).map(String::as_str).collect(),
             input: spec,
             nodes: Vec::new(),
             values: vec![value],
@@ -334,10 +339,8 @@ impl<'f> Reader<'f> {
         if node.output.is_empty() || node.output[0].is_empty() {
             return Err("it has no output".into());
         }
-        let used_extra = node.output.iter().skip(1).find(|o| !o.is_empty());
-        if let (Some(extra), true) =
-            (used_extra, !matches!(node.op_type.as_str(), "Dropout" | "Split"))
-        {
+        let extra = node.output.iter().skip(1).find(|o| self.used.contains(o.as_str()));
+        if let (Some(extra), true) = (extra, node.op_type != "Split") {
             return Err(format!("its output \"{extra}\" is not supported; only the first one is"));
         }
         // A copy of a constant is a constant.

@@ -287,7 +287,9 @@ fn nodes() -> Vec<Case> {
     add(
         "indices of MaxPool",
         pool_with("MaxPool", ints("strides", &[2, 2])).change(|m| {
-            m.graph.as_mut().unwrap().node[0].output.push("indices".into());
+            let graph = m.graph.as_mut().unwrap();
+            graph.node[0].output.push("indices".into());
+            graph.output[0].name = "indices".into();
         }),
         &["MaxPool", "output \"indices\" is not supported"],
     );

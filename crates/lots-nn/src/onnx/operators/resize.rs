@@ -27,6 +27,15 @@ pub(super) fn resize(
     // Of a coordinate_transformation_mode that is refused.
     a.get("extrapolation_value", 1)?;
     let stretches = stretches(reader, node, a, &shape)?;
+    if coordinates == Coordinates::AlignCorners
+        && let Some(s) = stretches.iter().flatten().find(|s| !whole(s))
+    {
+        return Err(format!(
+            "{} elements times {} make no whole number; where corners are aligned, ONNX and ONNX Runtime then differ: export with sizes",
+            s.from,
+            s.scale.unwrap_or_default()
+        ));
+    }
     let output: Vec<usize> =
         shape.iter().zip(&stretches).map(|(&d, s)| s.map_or(d, |s| s.to)).collect();
     possible(&output)?;
@@ -73,6 +82,12 @@ fn coordinates(a: &Attributes<'_>) -> Result<Coordinates, String> {
             "attribute coordinate_transformation_mode is \"{other}\"; Lots supports half_pixel, half_pixel_symmetric, pytorch_half_pixel, align_corners and asymmetric"
         )),
     }
+}
+
+/// Whether the scale, if there is one, makes a whole number of elements.
+fn whole(s: &Stretch) -> bool {
+    // A scale is rounded to f32: 0.6 of 5 elements are 3.
+    s.scale.is_none_or(|scale| (s.from as f32 * scale - s.to as f32) < 1e-4 * s.to as f32)
 }
 
 /// What happens to each axis of `shape`; `None` where nothing does.

@@ -31,7 +31,9 @@ impl Sources {
             for (side, base) in sides.iter().zip(&mut bases) {
                 if matches!(side, Side::Constant(_)) == constants {
                     *base = next;
-                    next += possible(&side.shape()?)?;
+                    let shape = side.shape()?;
+                    // Lists of integers may be empty.
+                    next += if shape.contains(&0) { 0 } else { possible(&shape)? };
                 }
             }
         }
@@ -164,12 +166,20 @@ pub(in crate::onnx) fn arrange(
         };
         return Ok(vec![output]);
     }
+    possible(&from)?;
     let places = sources.places(0)?;
     let rank = from.len();
     let mut fill = 0.0;
     let made = match node.op_type.as_str() {
         "Transpose" => vec![places.transpose(&order(a, rank)?)],
-        "Slice" => vec![places.pick(&slice(reader, node, &from)?, sources.fill)],
+        "Slice" => {
+            let kept = slice(reader, node, &from)?;
+            let empty = kept.iter().position(Vec::is_empty);
+            if let (Some(at), Some(_)) = (empty, sources.sides[0].value()) {
+                return Err(format!("nothing is left of axis {at}, whose size is {}", from[at]));
+            }
+            vec![places.pick(&kept, sources.fill)]
+        }
         "Split" => {
             let at = axis(a.int("axis", 0)?, rank)?;
             let mut begin = 0;
@@ -308,7 +318,7 @@ fn reshape(from: &[usize], wanted: &[i64], allow_zero: bool) -> Result<Vec<usize
     }
     let known = sizes.iter().try_fold(1usize, |n, &d| n.checked_mul(d)).ok_or_else(refuse)?;
     if let Some(open) = open {
-        sizes[open] = elements / known;
+        sizes[open] = elements.checked_div(known).ok_or_else(refuse)?;
     }
     let all = sizes.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
     if all == Some(elements) { Ok(sizes) } else { Err(refuse()) }
@@ -389,12 +399,6 @@ fn slice(
             .take_while(|&x| if step > 0 { x < last } else { x > last })
             .map(|x| Some(x as usize))
             .collect();
-        if kept[at].is_empty() {
-            return Err(format!(
-                "nothing is left of axis {at}, whose size is {size}: {}..{} by {step}",
-                starts[i], ends[i]
-            ));
-        }
     }
     Ok(kept)
 }
@@ -557,8 +561,12 @@ fn blocks(node: &NodeProto, a: &Attributes<'_>, places: &Array<u32>) -> Result<A
             return Err(refuse());
         }
         let cut = vec![n, c, h / size, size, w / size, size];
-        let cut = Array { shape: cut, data: places.data.clone() };
-        let moved = cut.transpose(&[0, 3, 5, 1, 2, 4]);
+        let order = match a.text("mode")?.as_str() {
+            "" | "DCR" => [0, 3, 5, 1, 2, 4],
+            "CRD" => [0, 1, 3, 5, 2, 4],
+            other => return Err(format!("attribute mode is \"{other}\"")),
+        };
+        let moved = Array { shape: cut, data: places.data.clone() }.transpose(&order);
         return Ok(Array { shape: vec![n, c * square, h / size, w / size], data: moved.data });
     }
     if !c.is_multiple_of(square) {
