@@ -2,6 +2,7 @@
 
 mod arguments;
 mod attack;
+mod convert;
 mod demo;
 mod evaluate;
 mod layers;
@@ -49,6 +50,8 @@ enum Command {
     Measure(measure::Arguments),
     /// List the layers of a network
     Layers(layers::Arguments),
+    /// Make an ONNX file of VGG Face as it is published for Caffe, PyTorch or Keras
+    Convert(convert::Arguments),
 }
 
 /// What a command that ran without error came to.
@@ -71,6 +74,7 @@ fn main() -> ExitCode {
         Command::Attack(arguments) => attack::run(&arguments),
         Command::Measure(arguments) => measure::run(&arguments),
         Command::Layers(arguments) => layers::run(&arguments),
+        Command::Convert(arguments) => convert::run(&arguments),
     };
     match outcome {
         Ok(Outcome::Done) => ExitCode::SUCCESS,

@@ -53,6 +53,12 @@ pub(crate) fn attacks(count: usize) -> ProgressBar {
         .unwrap_or_else(ProgressBar::hidden)
 }
 
+/// A bar over `count` bytes; hidden where there is no terminal.
+pub(crate) fn bytes(count: u64) -> ProgressBar {
+    bar(0, count, "{wide_bar} {bytes}/{total_bytes}  {eta} left")
+        .unwrap_or_else(ProgressBar::hidden)
+}
+
 fn bar(first: u64, count: u64, template: &str) -> Option<ProgressBar> {
     let style =
         ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());

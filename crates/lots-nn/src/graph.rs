@@ -6,6 +6,7 @@ use crate::network::{InputSpec, LayerId, LayerInfo};
 use crate::onnx::{self, ModelProto};
 use crate::ops::Operator;
 use prost::Message;
+use std::collections::HashMap;
 use std::path::Path;
 
 /// A value that depends on the image.
@@ -52,7 +53,7 @@ impl Action {
 pub(crate) struct Node {
     pub(crate) name: String,
     pub(crate) operator: String,
-    /// Position among the layers with weights, from 1.
+    /// Position among the nodes with weights, from 1.
     pub(crate) index: Option<usize>,
     pub(crate) inputs: Vec<usize>,
     pub(crate) output: usize,
@@ -125,7 +126,33 @@ impl Graph {
     /// # Errors
     /// When the bytes are no ONNX network, or use an operator or attribute that is not supported: named by node.
     pub fn from_onnx(bytes: &[u8], name: &str) -> Result<Self> {
-        onnx::read(bytes, name)
+        let mut graph = onnx::read(bytes, name)?;
+        graph.number_layers()?;
+        Ok(graph)
+    }
+
+    /// Gives the indices to the layers that the file's metadata lists, if it does, instead of the nodes with weights.
+    fn number_layers(&mut self) -> Result<()> {
+        let Some((_, list)) = self.metadata().find(|(key, _)| *key == onnx::LAYERS_KEY) else {
+            return Ok(());
+        };
+        let places: HashMap<&str, usize> =
+            self.layers.iter().enumerate().map(|(i, layer)| (layer.name.as_str(), i)).collect();
+        let mut indices = vec![None; self.layers.len()];
+        for (index, name) in (1..).zip(list.lines()) {
+            let Some(&place) = places.get(name).filter(|&&place| indices[place].is_none()) else {
+                let what = format!(
+                    "its metadata {} lists \"{name}\", wanted each layer once; the file is damaged",
+                    onnx::LAYERS_KEY
+                );
+                return Err(Error::Model { network: self.name.clone(), what });
+            };
+            indices[place] = Some(index);
+        }
+        for (layer, index) in self.layers.iter_mut().zip(indices) {
+            layer.index = index;
+        }
+        Ok(())
     }
 
     /// Reads a network from an ONNX file.

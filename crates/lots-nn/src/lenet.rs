@@ -3,17 +3,12 @@
 //! Source: BVLC Caffe, examples/mnist. The paper's layers CONV1 (1), CONV2 (2), IP1 (3), IP2 (4).
 
 use crate::graph::Graph;
-use crate::onnx::{
-    AttributeProto, Dim, GraphProto, LAST_KEY, ModelProto, NodeProto, OperatorSetId, PRODUCER,
-    ShapeProto, StringEntry, TensorProto, TensorType, TypeProto, ValueInfo, float_tensor,
-};
+use crate::onnx::build::{self, halve, int, ints, node, value, weighted};
+use crate::onnx::{GraphProto, ModelProto, TensorProto, float_tensor};
 use crate::tensor::Tensor;
 use prost::Message;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-
-/// Operator set of files that we write: every current runtime and loader reads it.
-const OPSET: i64 = 18;
 
 /// LeNet with fresh weights: raw 28×28 grey images 0–255 in, ten logits out.
 ///
@@ -49,92 +44,31 @@ fn tensor(shape: Vec<usize>, data: Vec<f32>) -> Tensor {
 }
 
 fn model(initializer: Vec<TensorProto>) -> ModelProto {
-    let ints = |name: &str, ints: &[i64]| AttributeProto {
-        name: name.to_owned(),
-        ints: ints.to_vec(),
-        kind: 7,
-        ..AttributeProto::default()
-    };
-    let node =
-        |name: &str, op: &str, inputs: &[&str], output: &str, attribute: Vec<AttributeProto>| {
-            NodeProto {
-                input: inputs.iter().map(ToString::to_string).collect(),
-                output: vec![output.to_owned()],
-                name: name.to_owned(),
-                op_type: op.to_owned(),
-                attribute,
-                ..NodeProto::default()
-            }
-        };
     let conv = |name: &str, from: &str, to: &str| {
-        let inputs = [from, &format!("{name}.weight"), &format!("{name}.bias")];
-        node(name, "Conv", &inputs, to, vec![ints("kernel_shape", &[5, 5])])
-    };
-    let pool = |name: &str, from: &str, to: &str| {
-        node(
-            name,
-            "MaxPool",
-            &[from],
-            to,
-            vec![ints("kernel_shape", &[2, 2]), ints("strides", &[2, 2])],
-        )
+        weighted(name, "Conv", from, name, to, vec![ints("kernel_shape", &[5, 5])])
     };
     let gemm = |name: &str, from: &str, to: &str| {
-        let transposed =
-            AttributeProto { name: "transB".into(), i: 1, kind: 2, ..AttributeProto::default() };
-        node(
-            name,
-            "Gemm",
-            &[from, &format!("{name}.weight"), &format!("{name}.bias")],
-            to,
-            vec![transposed],
-        )
+        weighted(name, "Gemm", from, name, to, vec![int("transB", 1)])
     };
-    let value = |name: &str, shape: &[i64]| ValueInfo {
-        name: name.to_owned(),
-        kind: Some(TypeProto {
-            tensor: Some(TensorType {
-                elem_type: 1,
-                shape: Some(ShapeProto {
-                    dim: std::iter::once(Dim { value: None, param: Some("N".into()) })
-                        .chain(shape.iter().map(|&d| Dim { value: Some(d), param: None }))
-                        .collect(),
-                }),
-            }),
-        }),
+    let graph = GraphProto {
+        node: vec![
+            node("scale", "Mul", &["image", "scale"], "scaled", vec![]),
+            conv("conv1", "scaled", "conv1_out"),
+            halve("pool1", "conv1_out", "pool1_out"),
+            conv("conv2", "pool1_out", "conv2_out"),
+            halve("pool2", "conv2_out", "pool2_out"),
+            node("flatten", "Flatten", &["pool2_out"], "features", vec![]),
+            gemm("ip1", "features", "ip1_out"),
+            node("relu1", "Relu", &["ip1_out"], "relu1_out", vec![]),
+            gemm("ip2", "relu1_out", "logits"),
+        ],
+        name: "lenet".into(),
+        initializer,
+        input: vec![value("image", &[1, 28, 28])],
+        output: vec![value("logits", &[10])],
+        ..GraphProto::default()
     };
-    ModelProto {
-        ir_version: 8,
-        producer_name: PRODUCER.into(),
-        producer_version: env!("CARGO_PKG_VERSION").into(),
-        graph: Some(GraphProto {
-            node: vec![
-                node("scale", "Mul", &["image", "scale"], "scaled", vec![]),
-                conv("conv1", "scaled", "conv1_out"),
-                pool("pool1", "conv1_out", "pool1_out"),
-                conv("conv2", "pool1_out", "conv2_out"),
-                pool("pool2", "conv2_out", "pool2_out"),
-                node("flatten", "Flatten", &["pool2_out"], "features", vec![]),
-                gemm("ip1", "features", "ip1_out"),
-                node("relu1", "Relu", &["ip1_out"], "relu1_out", vec![]),
-                gemm("ip2", "relu1_out", "logits"),
-            ],
-            name: "lenet".into(),
-            initializer,
-            input: vec![value("image", &[1, 28, 28])],
-            output: vec![value("logits", &[10])],
-            ..GraphProto::default()
-        }),
-        opset_import: vec![OperatorSetId { domain: String::new(), version: OPSET }],
-        metadata_props: [
-            ("Image.BitmapPixelFormat", "Gray8"),
-            ("Image.NominalPixelRange", "NominalRange_0_255"),
-            (LAST_KEY, "yes"),
-        ]
-        .map(|(key, value)| StringEntry { key: key.into(), value: value.into() })
-        .into(),
-        ..ModelProto::default()
-    }
+    build::model(graph, "Gray8", &[])
 }
 
 #[cfg(test)]

@@ -15,6 +15,8 @@
 //! # Ok::<(), lots_nn::Error>(())
 //! ```
 
+#[cfg(feature = "convert")]
+mod convert;
 mod error;
 mod exec;
 mod graph;
@@ -30,6 +32,8 @@ mod tensor;
 mod tests;
 mod train;
 
+#[cfg(feature = "convert")]
+pub use convert::VggFace;
 pub use error::{Error, Result};
 pub use graph::Graph;
 pub use lenet::lenet;

@@ -32,7 +32,8 @@ impl LayerId {
 pub struct LayerInfo {
     /// How to name it to the network.
     pub id: LayerId,
-    /// Position among the layers with weights, from 1 at the input, as the paper counts; `None` for all others.
+    /// Position among the layers with weights, from 1 at the input, as the paper counts; `None` for all others. In a converted
+    /// VGG Face it is the value after a layer's ReLU that has the index.
     pub index: Option<usize>,
     /// Name of the node.
     pub name: String,

@@ -11,18 +11,27 @@ use crate::error::{DataError, shown};
 /// # Errors
 /// When the folder does not exist or cannot be written to, `path` is a folder, or the disk is full.
 pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), DataError> {
-    write_whole(path, bytes).map_err(|e| DataError::write(shown(path), e))
+    let fail = |e| DataError::write(shown(path), e);
+    write_file_with(path, |file| file.write_all(bytes).map_err(fail))
 }
 
-/// Writes a new file beside `path` and renames it to `path`; a failure leaves neither.
-fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// As [`write_file`], with what `write` writes. If it fails, nothing is replaced.
+///
+/// # Errors
+/// As [`write_file`], and those of `write`.
+pub fn write_file_with<E: From<DataError>>(
+    path: &Path,
+    write: impl FnOnce(&mut File) -> Result<(), E>,
+) -> Result<(), E> {
+    let fail = |e| E::from(DataError::write(shown(path), e));
     if path.file_name().is_none() {
-        return Err(io::Error::new(ErrorKind::IsADirectory, "is a folder, wanted a file name"));
+        let e = io::Error::new(ErrorKind::IsADirectory, "is a folder, wanted a file name");
+        return Err(fail(e));
     }
-    let (mut file, temporary) = new_file_beside(path)?;
-    let written = file.write_all(bytes).and_then(|()| file.sync_all());
+    let (mut file, temporary) = new_file_beside(path).map_err(fail)?;
+    let written = write(&mut file).and_then(|()| file.sync_all().map_err(fail));
     drop(file);
-    written.and_then(|()| fs::rename(&temporary, path)).inspect_err(|_| {
+    written.and_then(|()| fs::rename(&temporary, path).map_err(fail)).inspect_err(|_| {
         // The first error is the one to tell.
         let _ = fs::remove_file(&temporary);
     })

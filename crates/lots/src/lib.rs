@@ -27,7 +27,7 @@ pub use batch::{batch, images_batch};
 pub use data::{Dataset, NamedImage, Split, open_dataset, open_image};
 pub use error::{DataError, Error};
 pub use evaluation::{Evaluation, classes, evaluate};
-pub use file::write_file;
+pub use file::{write_file, write_file_with};
 pub use image::{Image, perturbation};
 pub use measure::{
     Alignment, L2, Linf, MeasureError, Measures, Pass, l2, linf, measure, pass, ssim,

@@ -5,6 +5,7 @@
 
 mod attack;
 mod bad_input;
+mod convert;
 mod demo;
 mod evaluate;
 mod help;

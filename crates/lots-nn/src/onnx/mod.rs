@@ -2,16 +2,18 @@
 
 mod array;
 mod attributes;
+pub(crate) mod build;
 mod fold;
 mod operators;
 mod proto;
 mod read;
 mod tensors;
 
+#[cfg(test)]
 pub(crate) use proto::{
-    AttributeProto, Dim, GraphProto, ModelProto, NodeProto, OperatorSetId, ShapeProto, StringEntry,
-    TensorProto, TensorType, TypeProto, ValueInfo,
+    AttributeProto, Dim, NodeProto, OperatorSetId, ShapeProto, TensorType, TypeProto, ValueInfo,
 };
+pub(crate) use proto::{GraphProto, ModelProto, StringEntry, TensorProto, data_type};
 pub(crate) use read::read;
 pub(crate) use tensors::{float_tensor, int_tensor};
 
@@ -22,3 +24,5 @@ pub(crate) const OPSETS: std::ops::RangeInclusive<i64> = 13..=28;
 pub(crate) const PRODUCER: &str = "lots";
 /// The key of the last piece of our files: without it one is cut short.
 pub(crate) const LAST_KEY: &str = "lots.complete";
+/// The key of the layers that have an index, one name a line, from 1; without it they are the nodes with weights.
+pub(crate) const LAYERS_KEY: &str = "lots.layers";
