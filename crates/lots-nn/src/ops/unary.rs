@@ -135,10 +135,10 @@ versioned! {
             Curve::Erf => each!(x, y, erf(x)),
             Curve::Exp => each!(x, y, exp(x)),
             Curve::Gelu => each!(x, y, x * normal(x)),
-            Curve::GeluTanh => each!(x, y, x * normal_by_tanh(x).0),
+            Curve::GeluTanh => each!(x, y, gelu_by_tanh(x).0),
             Curve::HardSwish => each!(x, y, x * clamp(x / 6.0 + 0.5, 0.0, 1.0)),
             Curve::Log => each!(x, y, x.ln()),
-            Curve::Mish => each!(x, y, x * mish(x).0),
+            Curve::Mish => each!(x, y, mish(x).0),
             Curve::Reciprocal => each!(x, y, 1.0 / x),
             Curve::Selu { alpha, gamma } => {
                 let below = gamma * alpha;
@@ -164,10 +164,7 @@ versioned! {
             Curve::Erf => each!(x, y, FRAC_2_SQRT_PI * exp(-x * x)),
             Curve::Exp => each!(x, y, exp(x)),
             Curve::Gelu => each!(x, y, normal(x) + x * (NORMAL_TOP * exp(-0.5 * x * x))),
-            Curve::GeluTanh => each!(x, y, {
-                let (value, slope) = normal_by_tanh(x);
-                value + x * slope
-            }),
+            Curve::GeluTanh => each!(x, y, gelu_by_tanh(x).1),
             Curve::HardSwish => each!(x, y, if x <= -3.0 {
                 0.0
             } else if x >= 3.0 {
@@ -176,10 +173,7 @@ versioned! {
                 x / 3.0 + 0.5
             }),
             Curve::Log => each!(x, y, 1.0 / x),
-            Curve::Mish => each!(x, y, {
-                let (value, slope) = mish(x);
-                value + clamp(x, -100.0, 100.0) * slope
-            }),
+            Curve::Mish => each!(x, y, mish(x).1),
             Curve::Reciprocal => each!(x, y, -1.0 / (x * x)),
             Curve::Selu { alpha, gamma } => {
                 let below = gamma * alpha;
@@ -217,25 +211,29 @@ fn normal(x: f32) -> f32 {
     0.5 * (1.0 + erf(x * FRAC_1_SQRT_2))
 }
 
-/// Gelu's approximation of Φ, and its slope.
+/// Gelu with the approximation of Φ, and its slope.
 #[inline(always)]
-fn normal_by_tanh(x: f32) -> (f32, f32) {
+fn gelu_by_tanh(x: f32) -> (f32, f32) {
     // √(2/π), and that times 0.044715.
     const FIRST: f32 = FRAC_2_SQRT_PI * FRAC_1_SQRT_2;
     const THIRD: f32 = FIRST * 0.044_715;
-    // Beyond 10 it is 0 or 1 as f32 has it, and no cube becomes infinite.
-    let x = clamp(x, -10.0, 10.0);
-    let inner = x * (FIRST + THIRD * (x * x));
-    (0.5 * (1.0 + tanh(inner)), 0.5 * tanh_slope(inner) * (FIRST + 3.0 * THIRD * (x * x)))
+    // Beyond 12 Φ is 0 or 1 as f32 has it, and no cube becomes infinite.
+    let near = clamp(x, -12.0, 12.0);
+    let square = near * near;
+    let inner = near * (FIRST + THIRD * square);
+    let normal = 0.5 * (1.0 + tanh(inner));
+    let slope = 0.5 * tanh_slope(inner) * (FIRST + 3.0 * THIRD * square);
+    (x * normal, normal + near * slope)
 }
 
-/// `tanh(ln(1 + e^x))`, and its slope.
+/// Mish, and its slope.
 #[inline(always)]
 fn mish(x: f32) -> (f32, f32) {
-    // From 20 on it is 1 as f32 has it.
-    let e = exp(if x > 20.0 { 20.0 } else { x });
+    // Beyond 20 the factor of x is 1 as f32 has it, beyond -110 it is 0.
+    let near = clamp(x, -110.0, 20.0);
+    let e = exp(near);
     // tanh(ln u) = (u² - 1) / (u² + 1).
     let w = e * (e + 2.0);
     let d = 1.0 / (w + 2.0);
-    (w * d, 4.0 * e * (e + 1.0) * d * d)
+    (x * (w * d), w * d + near * (4.0 * e * (e + 1.0) * d * d))
 }

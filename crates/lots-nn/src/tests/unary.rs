@@ -24,7 +24,8 @@ fn draw_numbers(name: &str, draw: &mut Draw) -> Vec<f32> {
         }
         "HardSigmoid" => vec![draw.divisors(1)[0], draw.float(-1.0, 1.0)],
         "Selu" => vec![draw.float(0.5, 2.0), draw.float(0.5, 2.0)],
-        "Celu" | "Swish" => draw.divisors(1),
+        "Celu" => draw.floats(1, 0.3, 2.0),
+        "Swish" => draw.divisors(1),
         name => {
             let (_, attributes) = UNARY.iter().find(|(n, _)| *n == name).unwrap();
             draw.floats(attributes.len(), -1.0, 2.0)

@@ -33,8 +33,8 @@ fn curve(op: &str, a: &Attributes<'_>) -> Result<Option<Curve>, String> {
     Ok(Some(match op {
         "Celu" => {
             let alpha = a.float("alpha", 1.0)?;
-            if alpha == 0.0 {
-                return Err("attribute alpha is 0; wanted another number".into());
+            if alpha <= 0.0 {
+                return Err(format!("attribute alpha is {alpha}; wanted a positive number"));
             }
             Curve::Celu { alpha }
         }
