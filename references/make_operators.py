@@ -220,6 +220,63 @@ def softmax(g):
     return g.op("Softmax", g.op("Mul", x, g.initializer(np.float32(5))))
 
 
+def conv_transpose(g):
+    """Strides, pads, output_padding, output_shape, dilations, groups, auto_pad."""
+    x = g.op("ConvTranspose", "input", g.weight(3, 4, 3, 2, scale=0.4), g.weight(4), strides=[2, 1], pads=[1, 0, 0, 1],
+             output_padding=[1, 0])
+    x = g.op("Relu", x)
+    x = g.op("ConvTranspose", x, g.weight(4, 3, 2, 3, scale=0.4), g.weight(6), group=2, dilations=[2, 1], strides=[1, 3],
+             output_shape=[8, 8])
+    x = g.op("ConvTranspose", x, g.weight(6, 2, 4, 3, scale=0.3), strides=[1, 2], auto_pad="SAME_UPPER")
+    return g.op("ConvTranspose", x, g.weight(2, 3, 1, 1, scale=0.6), g.weight(3), auto_pad="VALID")
+
+
+def resize(g):
+    """Linear, cubic and nearest; sizes and scales, of all axes or of two; between them convolutions, which mix."""
+    x = g.op("Resize", "input", "", "", g.ints(9, 7), axes=[2, 3], mode="linear")
+    x = g.op("Conv", x, g.weight(3, 2, 3, 3))
+    x = g.op("Resize", x, "", g.initializer(np.array([1.5, 0.75], np.float32)), axes=[2, 3], mode="linear",
+             coordinate_transformation_mode="asymmetric")
+    x = g.op("Resize", x, "", "", g.ints(8, 9), axes=[-2, -1], mode="cubic", cubic_coeff_a=-0.5, exclude_outside=1,
+             coordinate_transformation_mode="pytorch_half_pixel")
+    x = g.op("Conv", x, g.weight(2, 3, 2, 3))
+    x = g.op("Resize", x, "", g.initializer(np.array([1, 1, 2, 2], np.float32)), mode="nearest",
+             coordinate_transformation_mode="asymmetric", nearest_mode="floor")
+    return g.op("Resize", x, "", "", g.ints(6, 5), axes=[2, 3], mode="linear", coordinate_transformation_mode="align_corners")
+
+
+def reductions(g):
+    """Every reduction, over the last, the first and scattered axes, kept or not."""
+    x = g.op("Conv", "input", g.weight(6, 3, 3, 3), g.weight(6), pads=[1, 1, 1, 1])  # [N,6,5,4]
+    parts = [
+        g.op("ReduceMean", x, g.ints(2, -1)),  # [N,6,1,1]
+        g.op("ReduceL2", x, g.ints(1), keepdims=1),  # [N,1,5,4]
+        g.op("ReduceMax", x, g.ints(3)),  # [N,6,5,1]
+        g.op("ReduceMin", x, g.ints(1, 3)),  # [N,1,5,1]
+        g.op("ReduceL1", x, g.ints(2)),  # [N,6,1,4]
+        g.op("ReduceSumSquare", x, g.ints(-3, -2)),  # [N,1,1,4]
+        g.op("ReduceProd", x, g.ints(1)),  # [N,1,5,4]
+        g.op("GlobalMaxPool", x),  # [N,6,1,1]
+    ]
+    for part in parts:
+        x = g.op("Add", x, g.op("Mul", part, g.initializer(np.float32(0.1))))
+    return g.op("ReduceSum", x, g.ints(2, 3), keepdims=0)
+
+
+def attention(g):
+    """Two heads over the rows of a picture, and what they see, mixed from the left by a constant."""
+    x = g.op("Reshape", "input", g.ints(0, 7, 12))
+    heads = []
+    for _ in range(3):
+        part = g.op("Reshape", g.op("MatMul", x, g.weight(12, 8, scale=0.3)), g.ints(0, 7, 2, 4))
+        heads.append(g.op("Transpose", part, perm=[0, 2, 1, 3]))
+    q, k, v = heads
+    weights = g.op("Softmax", g.op("MatMul", q, g.op("Transpose", k, perm=[0, 1, 3, 2])), axis=-1)
+    x = g.op("Transpose", g.op("MatMul", weights, v), perm=[0, 2, 1, 3])
+    x = g.op("Reshape", x, g.ints(0, 7, 8))
+    return g.op("MatMul", g.weight(5, 7, scale=0.4), x)
+
+
 def lenet(g):
     """A small LeNet that takes raw pixels, as Lots writes it: the scale is a node."""
     x = g.op("Mul", "input", g.initializer(np.float32(1 / 256)))
@@ -244,6 +301,10 @@ NETWORKS = (
     (residual, 11, 22, (2, 6, 6), False),
     (shapes, 12, 25, (2, 6, 6), False),
     (softmax, 13, 13, (2, 6, 6), False),
+    (conv_transpose, 15, 18, (3, 3, 3), False),
+    (resize, 16, 19, (2, 5, 6), False),
+    (reductions, 17, 20, (3, 5, 4), False),
+    (attention, 18, 17, (3, 4, 7), False),
     (lenet, 14, NEWEST_OPSET, (1, 28, 28), True),
 )
 

@@ -137,12 +137,127 @@ def global_average_pool(arguments, _, __):
     return arguments[0].mean((2, 3), keepdim=True)
 
 
-def reduce_mean(arguments, attributes, _):
-    x, *axes = arguments
-    axes = axes[0].tolist() if axes else attributes.pop("axes")
-    if attributes.pop("noop_with_empty_axes", 0) and not axes:
-        return x
-    return x.mean(axes, keepdim=bool(attributes.pop("keepdims", 1)))
+def conv_transpose(arguments, attributes, _):
+    x, weight, *bias = arguments
+    kernel = list(weight.shape[2:])
+    strides = attributes.pop("strides", [1, 1])
+    dilations = attributes.pop("dilations", [1, 1])
+    more = attributes.pop("output_padding", [0, 0])
+    pads = attributes.pop("pads", [0, 0, 0, 0])
+    wanted = attributes.pop("output_shape", None)
+    auto_pad = attributes.pop("auto_pad", b"NOTSET").decode()
+    if auto_pad in ("SAME_UPPER", "SAME_LOWER") and wanted is None:
+        wanted = [x.shape[axis + 2] * strides[axis] for axis in range(2)]
+    # The whole output, from which the pads are cut.
+    y = F.conv_transpose2d(x, weight, bias[0] if bias else None, strides, 0, 0, attributes.pop("group", 1), dilations)
+    for axis in range(2):
+        begin, end = pads[axis] if auto_pad == "NOTSET" else 0, None
+        whole = y.shape[axis + 2] + more[axis]
+        if wanted is not None:
+            total = whole - wanted[axis]
+            begin = total // 2 if auto_pad == "SAME_UPPER" else total - total // 2
+            end = begin + wanted[axis]
+        else:
+            end = whole - (pads[axis + 2] if auto_pad == "NOTSET" else 0)
+        if begin < 0 or end > y.shape[axis + 2]:
+            # What output_padding adds lies behind all windows: the bias alone.
+            extra = [0] * 4
+            extra[2 * (1 - axis) + 1] = end - y.shape[axis + 2]
+            y = F.pad(y - bias[0][:, None, None], extra) + bias[0][:, None, None] if bias else F.pad(y, extra)
+        y = y.narrow(axis + 2, begin, end - begin)
+    return y
+
+
+def resize(arguments, attributes, _):
+    x, _, *sizes = arguments
+    scales, sizes = (*sizes, None)[:2]
+    axes = [axis % x.ndim for axis in attributes.pop("axes", range(x.ndim))]
+    mode = attributes.pop("mode", b"nearest").decode()
+    coordinates = attributes.pop("coordinate_transformation_mode", b"half_pixel").decode()
+    nearest = attributes.pop("nearest_mode", b"round_prefer_floor").decode()
+    if mode == "nearest" and (nearest, coordinates) != ("floor", "asymmetric"):
+        raise NotImplementedError(f"{nearest} {coordinates}")
+    a, exclude = attributes.pop("cubic_coeff_a", -0.75), attributes.pop("exclude_outside", 0)
+    for i, axis in enumerate(axes):
+        length = x.shape[axis]
+        target = int(sizes[i]) if scales is None else math.floor(length * float(scales[i]))
+        scale = target / length if scales is None else float(scales[i])
+        matrix = torch.zeros((target, length), dtype=torch.float64)
+        for at in range(target):
+            place = {
+                "half_pixel": (at + 0.5) / scale - 0.5,
+                "pytorch_half_pixel": (at + 0.5) / scale - 0.5 if target > 1 else 0.0,
+                "align_corners": at * (length - 1) / (target - 1) if target > 1 else 0.0,
+                "asymmetric": at / scale,
+            }[coordinates]
+            for other, weight in taps(mode, place, a, exclude and length):
+                matrix[at, min(max(other, 0), length - 1)] += weight
+        x = torch.movedim(torch.tensordot(x, matrix, ([axis], [1])), -1, axis)
+    return x
+
+
+def taps(mode, place, a, length):
+    """Elements around a place and their weights; elements outside of a given length have none."""
+    left = math.floor(place)
+    if mode == "nearest":
+        return [(left, 1.0)]
+    if mode == "linear":
+        return [(left, 1 - (place - left)), (left + 1, place - left)]
+    weights = []
+    for other in range(left - 1, left + 3):
+        d = abs(place - other)
+        weight = (a + 2) * d**3 - (a + 3) * d**2 + 1 if d <= 1 else a * d**3 - 5 * a * d**2 + 8 * a * d - 4 * a
+        weights.append((other, 0.0 if length and not 0 <= other < length else weight))
+    total = sum(weight for _, weight in weights) if length else 1.0
+    return [(other, weight / total) for other, weight in weights]
+
+
+def global_max_pool(arguments, _, margins):
+    (x,) = arguments
+    add_lead(x.flatten(2), margins)
+    return x.amax((2, 3), keepdim=True)
+
+
+def add_lead(rows, margins):
+    """The margin of the largest value along the last axis."""
+    with torch.no_grad():
+        top = rows.topk(2, -1).values
+        margins.add(top[..., 0] - top[..., 1], rows)
+
+
+def reduce(f):
+    """A reduction by `f(x, axes, keepdim)`."""
+
+    def run(arguments, attributes, margins):
+        x, *axes = arguments
+        axes = axes[0].tolist() if axes else attributes.pop("axes", [])
+        if not axes:
+            axes = [] if attributes.pop("noop_with_empty_axes", 0) else list(range(x.ndim))
+        attributes.pop("noop_with_empty_axes", None)
+        return f(x, axes, bool(attributes.pop("keepdims", 1)), margins) if axes else x
+
+    return run
+
+
+def extreme(sign):
+    def run(x, axes, keep, margins):
+        axes = sorted(axis % x.ndim for axis in axes)
+        rows = torch.movedim(sign * x, axes, list(range(-len(axes), 0))).flatten(-len(axes))
+        add_lead(rows, margins)
+        return sign * (sign * x).amax(axes, keepdim=keep)
+
+    return run
+
+
+def norm1(x, axes, keep, margins):
+    margins.add(x.detach().abs(), x.detach())
+    return x.abs().sum(axes, keepdim=keep)
+
+
+def product(x, axes, keep, _):
+    for axis in sorted((axis % x.ndim for axis in axes), reverse=True):
+        x = x.prod(axis, keepdim=keep)
+    return x
 
 
 def gemm(arguments, attributes, _):
@@ -193,18 +308,29 @@ OPERATORS = {
     "AveragePool": average_pool,
     "Constant": lambda _, attributes, __: constant(attributes.pop("value")),
     "Conv": conv,
+    "ConvTranspose": conv_transpose,
     "Div": lambda v, _, __: v[0] / v[1],
     "Dropout": dropout,
     "Flatten": flatten,
     "Gemm": gemm,
     "GlobalAveragePool": global_average_pool,
+    "GlobalMaxPool": global_max_pool,
     "Identity": lambda v, _, __: v[0],
     "MatMul": lambda v, _, __: v[0] @ v[1],
     "MaxPool": max_pool,
     "Mul": lambda v, _, __: v[0] * v[1],
-    "ReduceMean": reduce_mean,
+    "ReduceL1": reduce(norm1),
+    "ReduceL2": reduce(lambda x, axes, keep, _: x.square().sum(axes, keepdim=keep).sqrt()),
+    "ReduceMax": reduce(extreme(1)),
+    "ReduceMean": reduce(lambda x, axes, keep, _: x.mean(axes, keepdim=keep)),
+    "ReduceMin": reduce(extreme(-1)),
+    "ReduceProd": reduce(product),
+    "ReduceSum": reduce(lambda x, axes, keep, _: x.sum(axes, keepdim=keep)),
+    "ReduceSumSquare": reduce(lambda x, axes, keep, _: x.square().sum(axes, keepdim=keep)),
     "Relu": relu,
     "Reshape": reshape,
+    "Resize": resize,
     "Softmax": softmax,
     "Sub": lambda v, _, __: v[0] - v[1],
+    "Transpose": lambda v, attributes, _: v[0].permute(attributes.pop("perm")),
 }

@@ -31,7 +31,7 @@ fn models() -> Vec<PathBuf> {
         .filter(|p| p.extension().is_some_and(|e| e == "onnx"))
         .collect();
     all.sort();
-    assert!(all.len() >= 17, "found only {} references", all.len());
+    assert!(all.len() >= 22, "found only {} references", all.len());
     all
 }
 

@@ -101,7 +101,7 @@ impl Reduce {
         bits.div_ceil(8) as usize
     }
 
-    /// Which element each extreme `y` is: not a number before all, then the first one.
+    /// Which element each extreme `y` is: the first one, or the first that is not a number.
     fn keep_winners(&self, lanes: usize, x: &[f32], y: &[f32], kept: &mut [u8]) {
         let all = y.len();
         for (at, &y) in y.iter().enumerate() {
@@ -109,7 +109,7 @@ impl Reduce {
             let first = self.places.first(output);
             let wins = |k: &usize| {
                 let x = x[self.places.element(first, *k) * lanes + lane];
-                x == y || (x.is_nan() && y.is_nan())
+                x.is_nan() || if self.fold == Fold::Max { x >= y } else { x <= y }
             };
             let winner = (0..self.places.count()).find(wins).unwrap_or(0);
             for digit in 0..self.digits() {
@@ -242,78 +242,97 @@ const PARTS: usize = 8;
 const COLUMNS: usize = 512;
 const SHORT: usize = 64;
 
+/// From `start`, joins what `term` makes of each element.
+#[derive(Clone, Copy)]
+struct Sum<T, J> {
+    start: f32,
+    term: T,
+    join: J,
+}
+
 versioned! {
     /// The outputs of the blocks that begin at `bases`, as many as `y` holds.
     fn fold(fold: Fold, places: &Places, bases: &[u32], lanes: usize, x: &[f32], y: &mut [f32]) {
+        let add = |a: f32, b: f32| a + b;
+        let same = |x: f32| x;
+        let square = |x: f32| x * x;
+        // Not a number stays so.
+        let larger = |a: f32, b: f32| if a >= b || a.is_nan() { a } else { b };
+        let smaller = |a: f32, b: f32| if a <= b || a.is_nan() { a } else { b };
         match fold {
-            Fold::Sum | Fold::Mean => fold_blocks(places, bases, lanes, x, y, 0.0, |x| x, |a, b| a + b),
-            // Not a number stays so.
+            Fold::Sum | Fold::Mean => {
+                fold_blocks(places, bases, lanes, x, y, Sum { start: 0.0, term: same, join: add })
+            }
             Fold::Max => {
-                let larger = |a: f32, b: f32| if a >= b || a.is_nan() { a } else { b };
-                fold_blocks(places, bases, lanes, x, y, f32::NEG_INFINITY, |x| x, larger)
+                let start = f32::NEG_INFINITY;
+                fold_blocks(places, bases, lanes, x, y, Sum { start, term: same, join: larger })
             }
             Fold::Min => {
-                let smaller = |a: f32, b: f32| if a <= b || a.is_nan() { a } else { b };
-                fold_blocks(places, bases, lanes, x, y, f32::INFINITY, |x| x, smaller)
+                let start = f32::INFINITY;
+                fold_blocks(places, bases, lanes, x, y, Sum { start, term: same, join: smaller })
             }
-            Fold::L1 => fold_blocks(places, bases, lanes, x, y, 0.0, f32::abs, |a, b| a + b),
-            Fold::SumSquare => fold_blocks(places, bases, lanes, x, y, 0.0, |x| x * x, |a, b| a + b),
+            Fold::L1 => {
+                let sum = Sum { start: 0.0, term: f32::abs, join: add };
+                fold_blocks(places, bases, lanes, x, y, sum)
+            }
+            Fold::SumSquare => {
+                fold_blocks(places, bases, lanes, x, y, Sum { start: 0.0, term: square, join: add })
+            }
             Fold::L2 => {
-                fold_blocks(places, bases, lanes, x, y, 0.0, |x| x * x, |a, b| a + b);
+                fold_blocks(places, bases, lanes, x, y, Sum { start: 0.0, term: square, join: add });
                 y.iter_mut().for_each(|y| *y = y.sqrt());
             }
-            Fold::Product => fold_blocks(places, bases, lanes, x, y, 1.0, |x| x, |a, b| a * b),
+            Fold::Product => {
+                let sum = Sum { start: 1.0, term: same, join: |a, b| a * b };
+                fold_blocks(places, bases, lanes, x, y, sum)
+            }
         }
     }
 }
 
 #[inline(always)]
-fn fold_blocks(
+fn fold_blocks<T: Fn(f32) -> f32 + Copy, J: Fn(f32, f32) -> f32 + Copy>(
     places: &Places,
     bases: &[u32],
     lanes: usize,
     x: &[f32],
     y: &mut [f32],
-    start: f32,
-    term: impl Fn(f32) -> f32 + Copy,
-    join: impl Fn(f32, f32) -> f32 + Copy,
+    sum: Sum<T, J>,
 ) {
     let columns = places.inner * lanes;
     for (&base, y) in bases.iter().zip(y.chunks_exact_mut(columns)) {
         let x = &x[base as usize * lanes..];
         match (places.inner, lanes) {
-            (1, 1) => fold_run::<PARTS>(places, x, y, start, term, join),
-            (1, _) => fold_run::<{ PARTS * LANES }>(places, x, y, start, term, join),
-            _ => fold_columns(places, lanes, x, y, start, term, join),
+            (1, 1) => fold_run::<PARTS, _, _>(places, x, y, sum),
+            (1, _) => fold_run::<{ PARTS * LANES }, _, _>(places, x, y, sum),
+            _ => fold_columns(places, lanes, x, y, sum),
         }
     }
 }
 
 /// One output of each lane, whose elements lie in runs without gaps. `W` is [`PARTS`] times the lanes.
 #[inline(always)]
-fn fold_run<const W: usize>(
+fn fold_run<const W: usize, T: Fn(f32) -> f32 + Copy, J: Fn(f32, f32) -> f32 + Copy>(
     places: &Places,
     x: &[f32],
     y: &mut [f32],
-    start: f32,
-    term: impl Fn(f32) -> f32 + Copy,
-    join: impl Fn(f32, f32) -> f32 + Copy,
+    sum: Sum<T, J>,
 ) {
     let lanes = y.len();
-    let mut parts = [start; W];
+    let mut parts = [sum.start; W];
     for &offset in &places.offsets {
         let run = &x[offset as usize * lanes..][..places.run * lanes];
         let (whole, rest) = run.as_chunks::<W>();
-        parts = fold_rows(parts, whole, term, join);
+        parts = fold_rows(parts, whole, sum);
         for (part, &x) in parts.iter_mut().zip(rest) {
-            *part = join(*part, term(x));
+            *part = (sum.join)(*part, (sum.term)(x));
         }
     }
     let mut half = W / 2;
     while half >= lanes {
         let (low, high) = parts.split_at_mut(half);
         for (low, high) in low.iter_mut().zip(high) {
-            *low = join(*low, *high);
+            *low = (sum.join)(*low, *high);
         }
         half /= 2;
     }
@@ -322,15 +341,14 @@ fn fold_run<const W: usize>(
 
 /// On its own: sums that are only counted with numbers known to the compiler stay in registers.
 #[inline(always)]
-fn fold_rows<const W: usize>(
+fn fold_rows<const W: usize, T: Fn(f32) -> f32, J: Fn(f32, f32) -> f32>(
     mut parts: [f32; W],
     rows: &[[f32; W]],
-    term: impl Fn(f32) -> f32,
-    join: impl Fn(f32, f32) -> f32,
+    sum: Sum<T, J>,
 ) -> [f32; W] {
     for x in rows {
         for i in 0..W {
-            parts[i] = join(parts[i], term(x[i]));
+            parts[i] = (sum.join)(parts[i], (sum.term)(x[i]));
         }
     }
     parts
@@ -338,30 +356,28 @@ fn fold_rows<const W: usize>(
 
 /// The outputs of a block of neighbours.
 #[inline(always)]
-fn fold_columns(
+fn fold_columns<T: Fn(f32) -> f32, J: Fn(f32, f32) -> f32>(
     places: &Places,
     lanes: usize,
     x: &[f32],
     y: &mut [f32],
-    start: f32,
-    term: impl Fn(f32) -> f32,
-    join: impl Fn(f32, f32) -> f32,
+    sum: Sum<T, J>,
 ) {
     let step = y.len();
     for (chunk, y) in y.chunks_mut(COLUMNS).enumerate() {
-        y.fill(start);
+        y.fill(sum.start);
         for &offset in &places.offsets {
             for first in (0..places.run).step_by(SHORT) {
-                let mut sums = [start; COLUMNS];
-                let sums = &mut sums[..y.len()];
+                let mut short = [sum.start; COLUMNS];
+                let short = &mut short[..y.len()];
                 for k in first..places.run.min(first + SHORT) {
                     let at = offset as usize * lanes + k * step + chunk * COLUMNS;
-                    for (sum, &x) in sums.iter_mut().zip(&x[at..][..y.len()]) {
-                        *sum = join(*sum, term(x));
+                    for (short, &x) in short.iter_mut().zip(&x[at..][..y.len()]) {
+                        *short = (sum.join)(*short, (sum.term)(x));
                     }
                 }
-                for (y, &sum) in y.iter_mut().zip(sums.iter()) {
-                    *y = join(*y, sum);
+                for (y, &short) in y.iter_mut().zip(short.iter()) {
+                    *y = (sum.join)(*y, short);
                 }
             }
         }

@@ -122,8 +122,8 @@ fn reduced(fold: Fold, x: &[f32], cotangent: f32) -> Vec<(f32, Vec<f32>)> {
         let mut dx = vec![f32::NAN; spread.len()];
         let kept = Kept { bytes: &bytes, floats: &floats };
         op.vjp(run, 0, kept, &vec![cotangent; lanes], &mut dx);
-        for lane in 0..lanes {
-            all.push((y[lane], dx.iter().skip(lane).step_by(lanes).copied().collect()));
+        for (lane, &y) in y.iter().enumerate() {
+            all.push((y, dx.iter().skip(lane).step_by(lanes).copied().collect()));
         }
     }
     all
