@@ -100,9 +100,13 @@ pub(super) fn cases() -> Vec<Case> {
     );
     add(
         "the mean as an output",
-        with_lists("LayerNormalization", &["image", "one"], vec![])
-            .floats("one", &[1])
-            .change(|m| m.graph.as_mut().unwrap().node[0].output.push("mean".into())),
+        with_lists("LayerNormalization", &["image", "one"], vec![]).floats("one", &[1]).change(
+            |m| {
+                let graph = m.graph.as_mut().unwrap();
+                graph.node[0].output.push("mean".into());
+                graph.output[0].name = "mean".into();
+            },
+        ),
         &["LayerNormalization", "output \"mean\" is not supported"],
     );
     add(
