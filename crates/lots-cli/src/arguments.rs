@@ -37,6 +37,18 @@ impl Layers {
     }
 }
 
+/// The one layer that the `option` of a command means by `pattern`.
+pub(crate) fn one_layer(network: &Graph, option: &str, pattern: &str) -> Result<LayerId> {
+    match network.find_layers(pattern)?[..] {
+        [layer] => Ok(layer),
+        ref layers => bail!(
+            "{option} {pattern} means {} layers of {}, wanted one; `lots layers` tells their names",
+            layers.len(),
+            network.name()
+        ),
+    }
+}
+
 /// `--out`, `--force`
 #[derive(Args)]
 pub(crate) struct Out {

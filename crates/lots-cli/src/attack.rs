@@ -1,20 +1,24 @@
 //! `lots attack`
 
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::sync::atomic::Ordering;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum, value_parser};
 use lots::attack::{
-    Argmax, Attack, Attacked, Decision, Extent, Fgs, Fgv, Goal, HotCold, Lots, Magnify, Method,
-    Reduce, Units, attack,
+    Attack, Attacked, Decision, Extent, Fgs, Fgv, Goal, HotCold, Lots, Magnify, Method, Reduce,
+    Target, Units, attack,
 };
-use lots::{Ending, L2, Linf, NamedImage, Record, Results, images_batch, open_image};
+use lots::{
+    Ending, L2, Linf, NamedImage, Record, Representation, Results, find_class, images_batch,
+    read_representations,
+};
 use lots_nn::{Graph, LayerId, LayerInfo, Network};
 
 use crate::Outcome;
 use crate::arguments::{Json, Layers, OutFolder, Threads};
+use crate::gallery::GalleryArguments;
+use crate::images::open;
 use crate::output::{print, print_json, reader_left, table, tell};
 use crate::progress::attacks as progress;
 use crate::signal::stop_on_signal;
@@ -30,19 +34,31 @@ With --json, one object a line and result, as in records.jsonl, but with paths
 as seen from here.
 Exit code 0 if the goal was reached everywhere, 1 if somewhere not.
 
+A folder as --origin or --target stands for all images in it, laid out as a
+gallery is; each is then taken to show the identity whose folder it lies in. Of
+several origins, each goes towards each target of another class.
+
 Examples, on a network that `lots train lenet --out lenet.onnx` has trained:
   lots attack lenet.onnx --origin mnist:test:4 --target mnist:test:9 --out found
   lots attack lenet.onnx --origin mnist:test:4 --method reduce --out reduced
-  lots attack lenet.onnx --origin my.png --label 3 --method fgs --out fgs")]
+  lots attack lenet.onnx --origin my.png --label 3 --method fgs --out fgs
+
+And on a network that only extracts features, such as the demo's:
+  lots attack face_descriptor.onnx --gallery people --threshold 0.6 \\
+    --origin people/biden --target people/obama/obama.png --goal target \\
+    --layer descriptor --out found")]
 pub(crate) struct Arguments {
-    /// ONNX file of a classifier
+    /// ONNX file of a classifier, or, with --gallery, of any network
     model: PathBuf,
-    /// Image to start from: a PNG file, or one image of a data set such as mnist:test:17
-    #[arg(long, value_name = "IMG")]
-    origin: String,
+    /// Image to start from: a PNG file, one image of a data set such as mnist:test:17, or a folder; repeat for more
+    #[arg(long = "origin", value_name = "IMG", required = true)]
+    origins: Vec<String>,
     /// Image whose representation leads the way (lots), or whose class is the goal; repeat for one result each
     #[arg(long = "target", value_name = "IMG")]
     targets: Vec<String>,
+    /// Instead of targets, what the layer sees in them, as `lots represent` writes it; each row is a target
+    #[arg(long = "target-representation", value_name = "NPY", conflicts_with = "targets")]
+    representations: Vec<PathBuf>,
     /// How to find a direction
     #[arg(long, value_enum, default_value_t = Name::Lots)]
     method: Name,
@@ -53,17 +69,20 @@ pub(crate) struct Arguments {
     units: Option<Units>,
     /// Class to make hot, for hot-cold; all others by default, one result each
     #[arg(long, value_name = "CLASS|all")]
-    hot: Option<Hot>,
-    /// Class to reach: any other than the origin's, the target's, or this one
+    hot: Option<String>,
+    /// Class to reach: any other than the origin's, the target's, or this one, by name or number (class:NAME, should it
+    /// be called any or target)
     #[arg(long, value_name = "any|target|CLASS", default_value = "any")]
-    goal: GoalName,
+    goal: String,
     /// Instead of a search, scale the perturbation to this L∞ norm, in grey levels (less is left where pixels saturate);
     /// there is an image even where the goal is not reached ("not_found")
     #[arg(long, value_name = "N", value_parser = value_parser!(u8).range(1..))]
     linf: Option<u8>,
     /// True class of an image file; without it, what the network says
     #[arg(long, value_name = "CLASS")]
-    label: Option<usize>,
+    label: Option<String>,
+    #[command(flatten)]
+    gallery: GalleryArguments,
     #[command(flatten)]
     out: OutFolder,
     #[command(flatten)]
@@ -88,43 +107,6 @@ enum Name {
     HotCold,
 }
 
-/// `--hot`
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Hot {
-    All,
-    Class(usize),
-}
-
-impl FromStr for Hot {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "all" => Ok(Self::All),
-            _ => text.parse().map(Self::Class).map_err(|_| "wanted a class or all".to_owned()),
-        }
-    }
-}
-
-/// `--goal`
-#[derive(Clone, Copy)]
-struct GoalName(Goal);
-
-impl FromStr for GoalName {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        Ok(Self(match text {
-            "any" => Goal::Any,
-            "target" => Goal::Target,
-            _ => {
-                let class = text.parse();
-                Goal::Class(class.map_err(|_| "wanted any, target or a class".to_owned())?)
-            }
-        }))
-    }
-}
-
 impl Name {
     fn text(self) -> String {
         self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
@@ -140,23 +122,26 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     arguments.check()?;
     arguments.threads.start()?;
     let network = Graph::open(&arguments.model)?;
-    let decision = Argmax::of(&network)?;
-    let images = arguments.images(&network)?;
-    let methods = arguments.methods(&network, &decision, &images[0])?;
-    let attacks = arguments.attacks(&methods, &images);
+    let decision = &*arguments.gallery.decision(&network)?;
+    let goal = arguments.goal(decision)?;
+    let (images, origins) = arguments.images(&network, decision)?;
+    let stolen = arguments.stolen()?;
+    let methods = arguments.methods(&network, decision)?;
+    let classes = classes(&network, decision, &images)?;
+    let attacks = arguments.attacks(goal, &methods, &classes, origins, &stolen)?;
     let mut results = Results::create(&arguments.out.path, arguments.out.force)?;
 
     let stop = stop_on_signal()?;
     let bar = progress(attacks.len());
     let (mut records, mut listening) = (Vec::new(), true);
-    let mut found = attack(&network, &decision, &images, &attacks);
+    let mut found = attack(&network, decision, &images, &attacks);
     for attack in &attacks {
         if stop.load(Ordering::Relaxed) {
             break;
         }
         let Some(attacked) = found.next() else { break };
         let attacked = attacked.inspect_err(|_| bar.finish_and_clear())?;
-        let record = keep(&mut results, &network, &decision, &images, attack, &attacked)?;
+        let record = keep(&mut results, &network, decision, &images, attack, &attacked)?;
         bar.inc(1);
         if arguments.json.on && listening {
             let printed = bar.suspend(|| print_json(&printed(&record, &results)));
@@ -182,10 +167,16 @@ impl Arguments {
     /// Refuses options that do not go together.
     fn check(&self) -> Result<()> {
         let method = self.method.text();
-        if self.method == Name::Lots && self.targets.is_empty() {
+        let is_led = !self.targets.is_empty() || !self.representations.is_empty();
+        if self.method == Name::Lots && !is_led {
             bail!(
                 "lots goes from an origin towards a target, found no --target; give an image with \
                  --target, or take --method magnify or reduce"
+            );
+        }
+        if self.method != Name::Lots && !self.representations.is_empty() {
+            bail!(
+                "--method {method} takes no --target-representation: it is for lots; leave it away"
             );
         }
         if !self.method.has_layer() {
@@ -203,13 +194,13 @@ impl Arguments {
         if self.method != Name::HotCold && self.hot.is_some() {
             bail!("--method {method} takes no --hot: it is for hot-cold; leave --hot away");
         }
-        let GoalName(goal) = self.goal;
-        if goal == Goal::Target && self.targets.is_empty() {
+        let is_target = self.goal == "target";
+        if is_target && self.targets.is_empty() {
             bail!(
                 "--goal target needs a target, found no --target; give one, or a class as --goal"
             );
         }
-        if self.method != Name::Lots && goal != Goal::Target && !self.targets.is_empty() {
+        if self.method != Name::Lots && !is_target && !self.targets.is_empty() {
             bail!(
                 "--method {method} takes no --target, unless its class is the goal; leave --target \
                  away, or add --goal target"
@@ -218,56 +209,52 @@ impl Arguments {
         Ok(())
     }
 
-    /// The origin and then the targets, of the network's shape.
-    fn images(&self, network: &Graph) -> Result<Vec<NamedImage>> {
-        let specs = [&self.origin].into_iter().chain(&self.targets);
-        let mut images = specs.map(|spec| open_image(spec)).collect::<Result<Vec<_>, _>>()?;
-        let input = network.input();
-        let (channels, height, width) = (input.channels, input.height, input.width);
-        for NamedImage { image, name, .. } in &images {
-            let (c, h, w) = (image.channels(), image.height(), image.width());
-            if (c, h, w) != (channels, height, width) {
-                let remedy = if (h, w) == (height, width) {
-                    "convert it to grey or colour first"
-                } else {
-                    "scale or crop it first"
-                };
-                bail!(
-                    "{name} has {h}×{w}×{c} (height × width × channels), {} takes \
-                     {height}×{width}×{channels}; {remedy}",
-                    network.name()
-                );
+    /// What counts as a success.
+    fn goal(&self, decision: &dyn Decision) -> Result<Goal> {
+        Ok(match self.goal.as_str() {
+            "any" => Goal::Any,
+            "target" => Goal::Target,
+            class => {
+                let class = class.strip_prefix("class:").unwrap_or(class);
+                let class = self::class(decision, class);
+                Goal::Class(class.context("--goal: wanted any, target or a class")?)
+            }
+        })
+    }
+
+    /// The origins and then the targets, of the network's shape; and how many origins there are.
+    fn images(&self, network: &Graph, decision: &dyn Decision) -> Result<(Vec<NamedImage>, usize)> {
+        let names = decision.names();
+        let mut images = open(&self.origins, network, names)?;
+        let origins = images.len();
+        if let Some(label) = &self.label {
+            let class = class(decision, label).context("--label")?;
+            if class >= names.len() {
+                let (model, last) = (network.name(), names.len() - 1);
+                bail!("--label {label} is no class of {model}; classes are 0–{last}");
+            }
+            for origin in &mut images {
+                if let Some(carried) = origin.label.filter(|&carried| carried != class) {
+                    let (name, carried) = (&origin.name, &names[carried]);
+                    bail!("{name} has label {carried}, found --label {label}; leave --label away");
+                }
+                origin.label = Some(class);
             }
         }
-        if let Some(label) = self.label {
-            let classes = lots::classes(network)?;
-            let origin = &mut images[0];
-            if label >= classes {
-                bail!(
-                    "--label {label} is no class of {}; classes are 0–{}",
-                    network.name(),
-                    classes - 1
-                );
-            }
-            if let Some(carried) = origin.label.filter(|&carried| carried != label) {
-                bail!(
-                    "{} has label {carried}, found --label {label}; leave --label away",
-                    origin.name
-                );
-            }
-            origin.label = Some(label);
-        }
-        Ok(images)
+        images.extend(open(&self.targets, network, names)?);
+        Ok((images, origins))
+    }
+
+    /// The rows of all `--target-representation`.
+    fn stolen(&self) -> Result<Vec<Representation>> {
+        let read = |path: &PathBuf| read_representations(path);
+        let rows = self.representations.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+        Ok(rows.into_iter().flatten().collect())
     }
 
     /// One for each layer, or each hot class.
-    fn methods(
-        &self,
-        network: &Graph,
-        decision: &Argmax,
-        origin: &NamedImage,
-    ) -> Result<Vec<Box<dyn Method>>> {
-        if !self.method.has_layer() {
+    fn methods(&self, network: &Graph, decision: &dyn Decision) -> Result<Vec<Box<dyn Method>>> {
+        if !self.method.has_layer() && decision.measured().is_none() {
             let output = layer(network, decision.layer())?;
             if output.operator == "Softmax" {
                 bail!(
@@ -278,7 +265,13 @@ impl Arguments {
             }
         }
         let layers = || -> Result<Vec<LayerId>> {
-            Ok(self.layers.of(network)?.map_or_else(|| network.find_layers("all"), Ok)?)
+            let layers = self.layers.of(network)?;
+            if let Some(path) = self.representations.first()
+                && layers.as_ref().is_none_or(|layers| layers.len() > 1)
+            {
+                bail!("{} comes from one layer; give that one as --layer", path.display());
+            }
+            Ok(layers.map_or_else(|| network.find_layers("all"), Ok)?)
         };
         Ok(match self.method {
             Name::Lots => layers()?.into_iter().map(|id| Box::new(Lots(id)) as _).collect(),
@@ -287,60 +280,105 @@ impl Arguments {
             Name::Fgs => vec![Box::new(Fgs)],
             Name::Fgv => vec![Box::new(Fgv)],
             Name::HotCold => {
-                let hot = match self.hot {
-                    Some(Hot::Class(class)) => vec![class],
-                    Some(Hot::All) | None => others(network, decision, origin)?,
+                let hot = match self.hot.as_deref() {
+                    Some("all") | None => (0..decision.names().len()).collect(),
+                    Some(name) => {
+                        vec![class(decision, name).context("--hot: wanted a class or all")?]
+                    }
                 };
                 hot.into_iter().map(|hot| Box::new(HotCold { hot }) as _).collect()
             }
         })
     }
 
+    /// From each origin, the first `origins` of the images, by each method towards each target.
     fn attacks<'a>(
         &'a self,
+        goal: Goal,
         methods: &'a [Box<dyn Method>],
-        images: &[NamedImage],
-    ) -> Vec<Attack<'a>> {
-        let targets: Vec<Option<usize>> =
-            if images.len() > 1 { (1..images.len()).map(Some).collect() } else { vec![None] };
-        let GoalName(goal) = self.goal;
+        classes: &[Option<usize>],
+        origins: usize,
+        stolen: &'a [Representation],
+    ) -> Result<Vec<Attack<'a>>> {
+        let targets = (origins..classes.len()).map(Target::Image);
+        let targets = targets.chain(stolen.iter().map(Target::Representation)).map(Some);
+        let mut targets: Vec<Option<Target<'_>>> = targets.collect();
+        if targets.is_empty() {
+            targets.push(None);
+        }
         let extent = self.linf.map_or(Extent::Smallest, Extent::Linf);
         let units = self.units.as_ref();
-        let methods = methods.iter().map(|method| &**method);
-        let pairs = methods.flat_map(|method| targets.iter().map(move |&target| (method, target)));
-        pairs
-            .map(|(method, target)| Attack { origin: 0, target, method, goal, extent, units })
-            .collect()
+        let is_every_hot = self.hot.as_deref().is_none_or(|hot| hot == "all");
+        let mut attacks = Vec::new();
+        for origin in 0..origins {
+            for method in methods {
+                if is_every_hot && method.hot().is_some() && method.hot() == classes[origin] {
+                    continue;
+                }
+                for &target in &targets {
+                    let class = target.and_then(|target| classes[target.image()?]);
+                    let is_own = class.is_some() && class == classes[origin];
+                    // Of one origin, whatever is asked for is tried.
+                    if origins == 1 || !is_own {
+                        attacks.push(Attack {
+                            origin,
+                            target,
+                            method: &**method,
+                            goal,
+                            extent,
+                            units,
+                        });
+                    }
+                }
+            }
+        }
+        if attacks.is_empty() {
+            bail!("all origins and targets are of one class; give targets of another one");
+        }
+        Ok(attacks)
     }
 }
 
-/// All classes but the origin's.
-fn others(network: &Graph, decision: &Argmax, origin: &NamedImage) -> Result<Vec<usize>> {
-    let image = images_batch(network.input(), std::slice::from_ref(&origin.image))?;
-    let logits = network.represent(image.view(), decision.layer())?;
-    let class =
-        origin.label.or_else(|| decision.decide(&logits.iter().copied().collect::<Vec<_>>()));
-    Ok((0..logits.ncols()).filter(|&other| Some(other) != class).collect())
+/// The class that a user means by `text`.
+fn class(decision: &dyn Decision, text: &str) -> Result<usize> {
+    find_class(decision.names(), text).map_err(anyhow::Error::msg)
+}
+
+/// The class of each image: its label, or what the network says.
+fn classes(
+    network: &Graph,
+    decision: &dyn Decision,
+    images: &[NamedImage],
+) -> Result<Vec<Option<usize>>> {
+    let class = |NamedImage { image, label, .. }: &NamedImage| {
+        if label.is_some() {
+            return Ok(*label);
+        }
+        let image = images_batch(network.input(), std::slice::from_ref(image))?;
+        let seen = network.represent(image.view(), decision.layer())?;
+        Ok(decision.decide(&seen.into_iter().collect::<Vec<_>>()))
+    };
+    images.iter().map(class).collect()
 }
 
 /// Adds what came of `attack` to `results`; its record.
 pub(crate) fn keep(
     results: &mut Results,
     network: &Graph,
-    decision: &Argmax,
+    decision: &dyn Decision,
     images: &[NamedImage],
     attack: &Attack<'_>,
     attacked: &Attacked,
 ) -> Result<Record> {
-    let layer = layer(network, attack.method.layer(decision))?;
-    let mut record = Record::new(network.name(), layer, images, attack, attacked)?;
+    let layer = layer(network, attack.method.layer().unwrap_or(decision.layer()))?;
+    let mut record = Record::new(network.name(), layer, decision, images, attack, attacked)?;
     let image = attacked.outcome.image().map(|found| &found.image);
     results.add(&mut record, &images[attack.origin].image, image)?;
     Ok(record)
 }
 
 /// What the network knows of a layer.
-fn layer(network: &Graph, id: LayerId) -> Result<&LayerInfo> {
+pub(crate) fn layer(network: &Graph, id: LayerId) -> Result<&LayerInfo> {
     let found = network.layers().iter().find(|layer| layer.id == id);
     found.ok_or_else(|| anyhow::anyhow!("no such layer in {}", network.name()))
 }
@@ -357,69 +395,107 @@ fn printed(record: &Record, results: &Results) -> Record {
     }
 }
 
-/// Columns for the name of a target.
-const TOWARDS: usize = 22;
+/// Columns for a name.
+const NAME: usize = 22;
+/// Where a gallery decides, and distances want to be seen.
+const SHORT_NAME: usize = 18;
 
 fn text(records: &[Record], results: &Results) -> String {
     let Some(first) = records.first() else { return String::new() };
-    let Record { model, origin, origin_name, method, .. } = first;
-    let mut rows = vec![
-        ["#", "layer", "towards", "class", "step", "L2", "L∞", "PASS", "scale"]
-            .map(str::to_owned)
-            .to_vec(),
-    ];
-    for (i, record) in records.iter().enumerate() {
-        let towards = record.hot.map(|hot| format!("class {hot}"));
-        let towards = towards.or_else(|| record.target.as_deref().map(short));
-        let class = match (record.outcome, &record.label_name) {
-            (Ending::Adversarial, Some(name)) => name.clone(),
-            (Ending::NotFound, Some(name)) => format!("{name} (still)"),
-            (Ending::OriginMisclassified, _) => format!("misread as {}", record.origin_class),
-            (Ending::NoDirection, _) => "no direction".to_owned(),
-            _ => "not found".to_owned(),
-        };
-        let number = |value: Option<f64>, digits| {
-            value.map_or_else(|| "-".to_owned(), |value: f64| format!("{value:.digits$}"))
-        };
-        rows.push(vec![
-            format!("{:04}", i + 1),
-            short(&record.layer),
-            towards.unwrap_or_else(|| "-".to_owned()),
-            class,
-            number(record.step, 2),
-            number(record.l2.map(|L2(l2)| l2), 1),
-            number(record.linf.map(|Linf(linf)| linf.into()), 0),
-            number(record.pass, 4),
-            number(record.perturbation_scale, 2),
-        ]);
+    let mut text = String::new();
+    let mut number = 0;
+    for some in records.chunk_by(|a, b| a.origin == b.origin) {
+        let Record { model, origin, origin_name, method, .. } = &some[0];
+        text += &format!("{method} on {origin} (class {origin_name}) with {model}\n\n");
+        text += &rows(some, number);
+        text.push('\n');
+        number += some.len();
     }
-    let right = [false, false, false, false, true, true, true, true, true];
     let count = records.iter().filter(|r| r.outcome == Ending::Adversarial).count();
     let folder = results.folder().display();
+    let scale = if is_recognised(first) {
+        "distance: to the identity that the image is taken for, or was to be"
+    } else {
+        "scale: grey levels of the perturbation per grey level of its PNG"
+    };
     let files = if records.iter().any(|record| record.image.is_some()) {
-        format!(
-            "images in {folder}, named by #\n\
-             scale: grey levels of the perturbation per grey level of its PNG"
-        )
+        format!("images in {folder}, named by #\n{scale}")
     } else {
         format!("records in {folder}")
     };
-    format!(
-        "{method} on {origin} (class {origin_name}) with {model}\n\n{}\n\
-         {count} of {} adversarial; {files}\n",
-        table(&rows, &right),
-        records.len(),
-    )
+    text + &format!("{count} of {} adversarial; {files}\n", records.len())
+}
+
+/// Whether a gallery decided.
+fn is_recognised(record: &Record) -> bool {
+    record.own.is_some() || record.other.is_some()
+}
+
+/// A table of records; `first` others stand before them.
+pub(crate) fn rows(records: &[Record], first: usize) -> String {
+    let is_recognised = records.iter().any(is_recognised);
+    let width = if is_recognised { SHORT_NAME } else { NAME };
+    let mut header = vec!["#", "layer", "towards", "class"];
+    header.extend(if is_recognised {
+        ["distance", "L2", "L∞", "PASS"].as_slice()
+    } else {
+        &["step", "L2", "L∞", "PASS", "scale"]
+    });
+    let mut rows = vec![header.iter().map(|&name| name.to_owned()).collect::<Vec<_>>()];
+    for (i, record) in records.iter().enumerate() {
+        let hot = record.hot.map(|hot| record.hot_name.clone().unwrap_or_else(|| hot.to_string()));
+        let towards = hot.map(|hot| format!("class {hot}"));
+        let towards = towards.or_else(|| record.target.as_deref().map(|name| short(name, width)));
+        let misread = record.origin_class_name.clone();
+        let class = match (record.outcome, &record.label_name) {
+            (Ending::Adversarial, Some(name)) => name.clone(),
+            (Ending::NotFound, Some(name)) => format!("{name} (still)"),
+            (Ending::OriginMisclassified, _) => {
+                format!("misread as {}", misread.unwrap_or_else(|| record.origin_class.to_string()))
+            }
+            (Ending::NoDirection, _) => "no direction".to_owned(),
+            _ => "not found".to_owned(),
+        };
+        let number = |value: Option<f64>, digits: usize| {
+            value.map_or_else(|| "-".to_owned(), |value| format!("{value:.digits$}"))
+        };
+        let mut row = vec![
+            format!("{:04}", first + i + 1),
+            short(&record.layer, width),
+            towards.unwrap_or_else(|| "-".to_owned()),
+            class,
+        ];
+        let measures = [
+            number(record.l2.map(|L2(l2)| l2), 1),
+            number(record.linf.map(|Linf(linf)| linf.into()), 0),
+            number(record.pass, 4),
+        ];
+        if is_recognised {
+            let distance = record.other.as_ref().map_or_else(
+                || "-".to_owned(),
+                |other| format!("{} → {}", number(Some(other.before), 3), number(other.after, 3)),
+            );
+            row.push(distance);
+            row.extend(measures);
+        } else {
+            row.push(number(record.step, 2));
+            row.extend(measures);
+            row.push(number(record.perturbation_scale, 2));
+        }
+        rows.push(row);
+    }
+    let right: Vec<bool> = (0..header.len()).map(|column| column > 3).collect();
+    table(&rows, &right)
 }
 
 /// The end of a long name, which tells more than its beginning.
-fn short(name: &str) -> String {
+fn short(name: &str, width: usize) -> String {
     let name = name.replace(char::is_control, "?");
     let length = name.chars().count();
-    if length <= TOWARDS {
+    if length <= width {
         return name;
     }
     name.chars()
-        .skip(length - TOWARDS + 1)
+        .skip(length - width + 1)
         .fold("…".to_owned(), |text, c| text + c.encode_utf8(&mut [0; 4]))
 }

@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 use lots::attack::{
     Argmax, Attack, Decision, Extent, Fgs, Fgv, Goal, HotCold, Lots, Magnify, Method, Reduce,
-    attack,
+    Target, attack,
 };
 use lots::experiment::{Row, first_of_each_class, row};
 use lots::report::{DemoPage, Exhibit, Figure, read_exhibits, table1_text};
@@ -19,6 +19,7 @@ use lots_nn::{Graph, Network, lenet};
 use crate::Outcome;
 use crate::arguments::Threads;
 use crate::attack::keep;
+use crate::faces::{self, Faces};
 use crate::output::{print, tell};
 use crate::progress::{TrainingProgress, images};
 
@@ -38,7 +39,9 @@ const LINF: u8 = 128;
 Trains LeNet on MNIST (or takes a lenet.onnx that is there), attacks digits at
 every layer, measures them, and writes a page: DIR/index.html. Beside it are the
 images and records (DIR/results), the table's numbers (DIR/table1.json) and, if
-it was trained here, the network. A folder of an earlier demo is written anew.
+it was trained here, the network. Then it makes a face recogniser take one
+person for another: network (DIR/face_descriptor.onnx), gallery (DIR/people) and
+results (DIR/faces). A folder of an earlier demo is written anew.
 
 Example:
   lots demo")]
@@ -69,6 +72,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     tell("attacking one digit at every layer");
     let digits = Digits::choose(&test, &classes)?;
     let exhibits = digits.attack(&network, &decision, &folder.path("results"))?;
+    tell("attacking a face at four layers of a recogniser");
+    let faces = Faces::attack(&folder.0)?;
 
     let targets = first_of_each_class(&open_dataset("mnist:train", Split::Train)?, 10)?;
     let sample = test.limit(arguments.limit.get())?;
@@ -85,13 +90,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
         model: network.name(),
         training: &training,
         error_rate: Some(evaluation.error_rate),
-        figures: &digits.figures(&exhibits),
+        figures: &digits.figures(&exhibits).into_iter().chain([faces.figure()]).collect::<Vec<_>>(),
         table: Some(&table),
     };
     write_file(&folder.path("index.html"), page.html()?.as_bytes())?;
     print(&format!(
-        "{}\ndone in {:.0} s; look at {}\n",
+        "{}\n{}\ndone in {:.0} s; look at {}\n",
         table1_text(&table),
+        faces.text(),
         clock.elapsed().as_secs_f64(),
         folder.path("index.html").display()
     ))?;
@@ -110,7 +116,7 @@ impl Folder {
         }
         for entry in fs::read_dir(path)? {
             let name = entry?.file_name();
-            if !FILES.iter().any(|&file| name == file) {
+            if !FILES.iter().chain(&faces::FILES).any(|&file| name == file) {
                 let name = name.display();
                 bail!("{shown} holds {name}, which no demo has written; give another --out");
             }
@@ -207,7 +213,7 @@ impl Digits {
         let smallest = Extent::Smallest;
         let magnified = magnify.iter().map(|m| one(m as &dyn Method, None, Extent::Linf(LINF)));
         let reduced = reduce.iter().map(|m| one(m as &dyn Method, None, smallest));
-        let towards = lots.iter().map(|m| one(m as &dyn Method, Some(1), smallest));
+        let towards = lots.iter().map(|m| one(m as &dyn Method, Some(Target::Image(1)), smallest));
         let others: [&dyn Method; 3] = [&Fgv, &Fgs, &hot];
         let others = others.into_iter().map(|m| one(m, None, smallest));
         let attacks: Vec<Attack<'_>> =

@@ -5,10 +5,14 @@ mod attack;
 mod convert;
 mod demo;
 mod evaluate;
+mod faces;
+mod gallery;
+mod images;
 mod layers;
 mod measure;
 mod output;
 mod progress;
+mod represent;
 mod signal;
 mod train;
 
@@ -45,7 +49,9 @@ enum Command {
     /// Count the images that a network classifies wrongly
     Evaluate(evaluate::Arguments),
     /// Find the smallest change of an image that changes its class
-    Attack(attack::Arguments),
+    Attack(Box<attack::Arguments>),
+    /// Write what a layer sees in images to a file
+    Represent(represent::Arguments),
     /// Compare two images: L2, L∞ and PASS
     Measure(measure::Arguments),
     /// List the layers of a network
@@ -72,6 +78,7 @@ fn main() -> ExitCode {
         Command::Train(command) => train::run(&command),
         Command::Evaluate(arguments) => evaluate::run(&arguments),
         Command::Attack(arguments) => attack::run(&arguments),
+        Command::Represent(arguments) => represent::run(&arguments),
         Command::Measure(arguments) => measure::run(&arguments),
         Command::Layers(arguments) => layers::run(&arguments),
         Command::Convert(arguments) => convert::run(&arguments),

@@ -7,7 +7,7 @@ mod peer;
 
 use std::time::Instant;
 
-use lots::attack::{Argmax, Attack, Extent, Goal, Lots, Outcome, attack};
+use lots::attack::{Argmax, Attack, Extent, Goal, Lots, Outcome, Target, attack};
 use lots::experiment::first_of_each_class;
 use lots::{NamedImage, Split, Training, l2, linf, open_dataset};
 use lots_nn::{Graph, lenet};
@@ -105,7 +105,7 @@ fn ours(network: &Graph, images: &[NamedImage]) -> Turn {
             for target in (0..10).filter(|&class| image.label != Some(class)) {
                 attacks.push(Attack {
                     origin,
-                    target: Some(target),
+                    target: Some(Target::Image(target)),
                     method,
                     goal: Goal::Any,
                     extent: Extent::Smallest,

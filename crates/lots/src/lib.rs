@@ -17,14 +17,16 @@ pub mod experiment;
 mod file;
 mod image;
 mod measure;
+mod names;
 mod parallel;
 mod record;
 pub mod report;
+mod represent;
 mod results;
 mod training;
 
 pub use batch::{batch, images_batch};
-pub use data::{Dataset, NamedImage, Split, open_dataset, open_image};
+pub use data::{Dataset, Identity, NamedImage, Split, open_dataset, open_identities, open_image};
 pub use error::{DataError, Error};
 pub use evaluation::{Evaluation, classes, evaluate};
 pub use file::{write_file, write_file_with};
@@ -32,6 +34,8 @@ pub use image::{Image, perturbation};
 pub use measure::{
     Alignment, L2, Linf, MeasureError, Measures, Pass, l2, linf, measure, pass, ssim,
 };
-pub use record::{Ending, Record};
+pub use names::{class_names, find_class, read_class_names};
+pub use record::{Approach, Ending, Record};
+pub use represent::{Representation, npy, read_representations, represent};
 pub use results::{Results, read_records};
 pub use training::{Batches, Training};

@@ -3,7 +3,9 @@
 use lots_nn::LayerInfo;
 use serde::{Deserialize, Serialize};
 
-use crate::attack::{Attack, Attacked, Extent, Goal, Outcome, Perturbed, Units};
+use crate::attack::{
+    Attack, Attacked, Decision, Extent, Goal, Outcome, Perturbed, Target, UNKNOWN, Units,
+};
 use crate::data::NamedImage;
 use crate::measure::{Alignment, L2, Linf, MeasureError, measure};
 
@@ -22,6 +24,9 @@ pub struct Record {
     pub origin_name: String,
     /// What the network says of the origin.
     pub origin_class: usize,
+    /// What that class is called.
+    #[serde(default)]
+    pub origin_class_name: Option<String>,
     /// The method, as users call it.
     pub method: String,
     /// The layer at which the cotangent lies.
@@ -30,13 +35,19 @@ pub struct Record {
     pub layer_index: Option<usize>,
     /// The units of the layer that the cotangent keeps; `null` for all.
     pub units: Option<String>,
-    /// The reference that opens the target, for methods with one.
+    /// The reference that opens the target, for methods with one; of a representation, the file and the row.
     pub target: Option<String>,
     /// The target's label, where it has one.
     pub target_label: Option<usize>,
+    /// What that class is called.
+    #[serde(default)]
+    pub target_name: Option<String>,
     /// The hot class of hot/cold.
     pub hot: Option<usize>,
-    /// What counts as a success: `any`, `target`, or a class.
+    /// What that class is called.
+    #[serde(default)]
+    pub hot_name: Option<String>,
+    /// What counts as a success: `any`, `target`, or what a class is called.
     pub goal: String,
     /// The L∞ norm that was fixed instead of a search, in grey levels.
     pub fixed_linf: Option<u8>,
@@ -46,6 +57,12 @@ pub struct Record {
     pub label: Option<usize>,
     /// What that class is called.
     pub label_name: Option<String>,
+    /// Where a gallery decides: how far it is to the origin's identity; `null` where that is "unknown".
+    #[serde(default)]
+    pub own: Option<Approach>,
+    /// Likewise to the identity that the image is taken for, or, without an image, that is the goal.
+    #[serde(default)]
+    pub other: Option<Approach>,
     /// How far along the direction, in grey levels of the pixel that changes most.
     pub step: Option<f64>,
     /// The largest step below that is known to miss; `null` where L∞ was fixed.
@@ -64,6 +81,17 @@ pub struct Record {
     pub perturbation: Option<String>,
     /// Grey levels of the perturbation that one grey level of that PNG stands for.
     pub perturbation_scale: Option<f64>,
+}
+
+/// The distance to an identity of a gallery.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Approach {
+    /// Who it is.
+    pub identity: String,
+    /// From the origin.
+    pub before: f64,
+    /// From the image; `null` where there is none.
+    pub after: Option<f64>,
 }
 
 /// The kinds of [`Outcome`].
@@ -102,42 +130,56 @@ impl Outcome {
 
 impl Record {
     /// The record of what came of `attack` on `images`, its measures included. `model` is what the network is called, `layer`
-    /// where the cotangent lies. The image files are still to be named.
+    /// where the cotangent lies, and `decision` what made the classes. The image files are still to be named.
     ///
     /// # Errors
     /// When origin and image cannot be compared.
     ///
     /// # Panics
-    /// When the attack is not one on `images`.
+    /// When the attack is not one on `images`, or what came of it is not by `decision`.
     pub fn new(
         model: &str,
         layer: &LayerInfo,
+        decision: &dyn Decision,
         images: &[NamedImage],
         attack: &Attack<'_>,
         attacked: &Attacked,
     ) -> Result<Self, MeasureError> {
         let origin = &images[attack.origin];
-        let target = attack.target.map(|target| &images[target]);
+        let target = attack.target.and_then(|target| target.image()).map(|target| &images[target]);
+        let name = |class| name_of(decision, class);
         let origin_label = origin.label.unwrap_or(attacked.origin_class);
         let found = attacked.outcome.image();
+        let goal = match attack.goal {
+            Goal::Any => None,
+            Goal::Target => target.and_then(|target| target.label),
+            Goal::Class(class) => Some(class),
+        };
+        let other = found.map(|found| found.class).or(goal);
         let measures = found.map(|found| measure(&origin.image, &found.image)).transpose()?;
         Ok(Self {
             model: model.to_owned(),
             origin: origin.name.clone(),
             origin_label,
-            origin_name: class_name(origin_label),
+            origin_name: name(origin_label),
             origin_class: attacked.origin_class,
+            origin_class_name: Some(name(attacked.origin_class)),
             method: attack.method.name().to_owned(),
             layer: layer.name.clone(),
             layer_index: layer.index,
             units: attack.units.map(Units::to_string),
-            target: target.map(|target| target.name.clone()),
+            target: attack.target.map(|target| match target {
+                Target::Image(position) => images[position].name.clone(),
+                Target::Representation(stolen) => stolen.name.clone(),
+            }),
             target_label: target.and_then(|target| target.label),
+            target_name: target.and_then(|target| target.label).map(name),
             hot: attack.method.hot(),
+            hot_name: attack.method.hot().map(name),
             goal: match attack.goal {
                 Goal::Any => "any".to_owned(),
                 Goal::Target => "target".to_owned(),
-                Goal::Class(class) => class.to_string(),
+                Goal::Class(class) => name(class),
             },
             fixed_linf: match attack.extent {
                 Extent::Smallest => None,
@@ -145,7 +187,9 @@ impl Record {
             },
             outcome: attacked.outcome.ending(),
             label: found.map(|found| found.class),
-            label_name: found.map(|found| class_name(found.class)),
+            label_name: found.map(|found| name(found.class)),
+            own: approach(decision, attacked, attacked.origin_class),
+            other: other.and_then(|other| approach(decision, attacked, other)),
             step: found.map(|found| found.step.into()),
             missed: found.and_then(|found| found.missed).map(f64::from),
             l2: measures.map(|m| m.l2),
@@ -159,7 +203,19 @@ impl Record {
     }
 }
 
-/// What a class is called where nobody has given it a name.
-fn class_name(class: usize) -> String {
-    class.to_string()
+/// What a class is called; a label may be none of the decision's.
+fn name_of(decision: &dyn Decision, class: usize) -> String {
+    decision.names().get(class).cloned().unwrap_or_else(|| class.to_string())
+}
+
+/// What became of the distance to the identity `class`; `None` where logits decide, and for what is no identity.
+fn approach(decision: &dyn Decision, attacked: &Attacked, class: usize) -> Option<Approach> {
+    decision.measured()?;
+    let identity = name_of(decision, class);
+    if identity == UNKNOWN {
+        return None;
+    }
+    let distance = |scores: &[f32]| -f64::from(scores[class]);
+    let after = attacked.outcome.image().map(|found| distance(&found.scores));
+    Some(Approach { identity, before: distance(&attacked.origin_scores), after })
 }

@@ -6,7 +6,8 @@ use std::fs;
 use std::path::Path;
 
 use lots::attack::{
-    Argmax, Attack, Attacked, Extent, Fgv, Goal, HotCold, Lots, Outcome, Perturbed, Units, attack,
+    Argmax, Attack, Attacked, Extent, Fgv, Goal, HotCold, Lots, Outcome, Perturbed, Target, Units,
+    attack,
 };
 use lots::{Ending, Image, NamedImage, Record, Results, measure, open_image, read_records};
 use lots_nn::{LayerInfo, Network, lenet};
@@ -39,15 +40,30 @@ fn on(method: &dyn lots::attack::Method) -> Attack<'_> {
 }
 
 fn perturbed(seed: usize) -> Perturbed {
-    Perturbed { image: image(seed), class: 4, step: 2.515_625, missed: Some(2.5) }
+    Perturbed {
+        image: image(seed),
+        class: 4,
+        scores: vec![0.0; 10],
+        step: 2.515_625,
+        missed: Some(2.5),
+    }
+}
+
+fn digits() -> Argmax {
+    Argmax::of(&lenet(0)).unwrap()
+}
+
+fn attacked(origin_class: usize, outcome: Outcome) -> Attacked {
+    Attacked { origin_class, origin_scores: vec![0.0; 10], outcome }
 }
 
 /// A record with an image, and the two images.
 fn record(layer_name: &str) -> (Record, Image, Image) {
     let images = [named("mnist:test:7", 3, Some(9))];
-    let attacked = Attacked { origin_class: 9, outcome: Outcome::Adversarial(perturbed(5)) };
+    let attacked = attacked(9, Outcome::Adversarial(perturbed(5)));
     let info = LayerInfo { name: layer_name.to_owned(), ..layer("conv2") };
-    let record = Record::new("model", &info, &images, &on(&Lots(info.id)), &attacked).unwrap();
+    let record =
+        Record::new("model", &info, &digits(), &images, &on(&Lots(info.id)), &attacked).unwrap();
     (record, image(3), image(5))
 }
 
@@ -71,9 +87,14 @@ fn a_record_says_all_there_is_to_say() {
     let units: Units = "3,7..12".parse().unwrap();
     let (conv2, relu, ip2) = (layer("conv2"), layer("relu1"), layer("ip2"));
     let lots = Lots(conv2.id);
-    let towards = Attack { target: Some(1), goal: Goal::Target, units: Some(&units), ..on(&lots) };
-    let found = Attacked { origin_class: 9, outcome: Outcome::Adversarial(perturbed(5)) };
-    let record = Record::new("lenet", &conv2, &images, &towards, &found).unwrap();
+    let towards = Attack {
+        target: Some(Target::Image(1)),
+        goal: Goal::Target,
+        units: Some(&units),
+        ..on(&lots)
+    };
+    let found = attacked(9, Outcome::Adversarial(perturbed(5)));
+    let record = Record::new("lenet", &conv2, &digits(), &images, &towards, &found).unwrap();
     let measures = measure(&images[0].image, &image(5)).unwrap();
     let wanted = Record {
         model: "lenet".to_owned(),
@@ -81,18 +102,23 @@ fn a_record_says_all_there_is_to_say() {
         origin_label: 9,
         origin_name: "9".to_owned(),
         origin_class: 9,
+        origin_class_name: Some("9".to_owned()),
         method: "lots".to_owned(),
         layer: "conv2".to_owned(),
         layer_index: Some(2),
         units: Some("3,7..12".to_owned()),
         target: Some("mnist:train:5".to_owned()),
         target_label: Some(2),
+        target_name: Some("2".to_owned()),
         hot: None,
+        hot_name: None,
         goal: "target".to_owned(),
         fixed_linf: None,
         outcome: Ending::Adversarial,
         label: Some(4),
         label_name: Some("4".to_owned()),
+        own: None,
+        other: None,
         step: Some(2.515_625),
         missed: Some(2.5),
         l2: Some(measures.l2),
@@ -109,15 +135,13 @@ fn a_record_says_all_there_is_to_say() {
     let hot = HotCold { hot: 1 };
     let fixed = Attack {
         origin: 2,
-        target: Some(2),
+        target: Some(Target::Image(2)),
         goal: Goal::Class(8),
         extent: Extent::Linf(64),
         ..on(&hot)
     };
     let missed = Outcome::NotFound(Some(Perturbed { missed: None, ..perturbed(6) }));
-    let record =
-        Record::new("m", &ip2, &images, &fixed, &Attacked { origin_class: 5, outcome: missed })
-            .unwrap();
+    let record = Record::new("m", &ip2, &digits(), &images, &fixed, &attacked(5, missed)).unwrap();
     assert_eq!(
         (record.origin_label, record.origin_name.as_str(), record.origin_class),
         (5, "5", 5)
@@ -139,8 +163,7 @@ fn a_record_says_all_there_is_to_say() {
         (Outcome::NoDirection, Ending::NoDirection),
     ] {
         let record =
-            Record::new("m", &relu, &images, &on(&Fgv), &Attacked { origin_class: 1, outcome })
-                .unwrap();
+            Record::new("m", &relu, &digits(), &images, &on(&Fgv), &attacked(1, outcome)).unwrap();
         assert_eq!(
             (record.outcome, record.layer_index, record.goal.as_str()),
             (wanted, None, "any")
@@ -166,18 +189,23 @@ fn the_keys_of_a_line_are_these() {
         "origin_label",
         "origin_name",
         "origin_class",
+        "origin_class_name",
         "method",
         "layer",
         "layer_index",
         "units",
         "target",
         "target_label",
+        "target_name",
         "hot",
+        "hot_name",
         "goal",
         "fixed_linf",
         "outcome",
         "label",
         "label_name",
+        "own",
+        "other",
         "step",
         "missed",
         "l2",
@@ -218,12 +246,13 @@ fn what_is_written_is_read_again() {
     let info = network.layers().iter().find(|info| info.name == "ip1").unwrap();
     let images = [named("a.png", 3, None), named("b.png", 7, None), named("c.png", 11, Some(99))];
     let lots = Lots(info.id);
-    let linf = |linf| Attack { extent: Extent::Linf(linf), target: Some(1), ..on(&lots) };
+    let linf =
+        |linf| Attack { extent: Extent::Linf(linf), target: Some(Target::Image(1)), ..on(&lots) };
     let attacks = [
-        Attack { target: Some(1), ..on(&lots) },
+        Attack { target: Some(Target::Image(1)), ..on(&lots) },
         linf(3),
-        Attack { target: Some(0), ..on(&lots) },
-        Attack { origin: 2, target: Some(1), ..on(&lots) },
+        Attack { target: Some(Target::Image(0)), ..on(&lots) },
+        Attack { origin: 2, target: Some(Target::Image(1)), ..on(&lots) },
         linf(200),
     ];
     let mut results = Results::create(&folder, false).unwrap();
@@ -233,7 +262,8 @@ fn what_is_written_is_read_again() {
     let mut written = Vec::new();
     for (attack, attacked) in attacks.iter().zip(attack(&network, &decision, &images, &attacks)) {
         let attacked = attacked.unwrap();
-        let mut record = Record::new("ümläut", info, &images, attack, &attacked).unwrap();
+        let mut record =
+            Record::new("ümläut", info, &decision, &images, attack, &attacked).unwrap();
         let found = attacked.outcome.image().map(|found| &found.image);
         results.add(&mut record, &images[attack.origin].image, found).unwrap();
         assert_eq!(record.image.is_some(), found.is_some());
@@ -445,7 +475,8 @@ fn what_cannot_be_written_is_told_and_what_was_stays() {
 fn images_that_cannot_be_compared_make_no_record() {
     let images = [named("a.png", 3, None)];
     let small = Perturbed { image: Image::new(2, 2, 1, vec![0; 4]).unwrap(), ..perturbed(1) };
-    let attacked = Attacked { origin_class: 0, outcome: Outcome::Adversarial(small) };
-    let refused = Record::new("m", &layer("ip2"), &images, &on(&Fgv), &attacked).unwrap_err();
+    let attacked = attacked(0, Outcome::Adversarial(small));
+    let refused =
+        Record::new("m", &layer("ip2"), &digits(), &images, &on(&Fgv), &attacked).unwrap_err();
     assert!(refused.to_string().starts_with("measures need two images of one size"), "{refused}");
 }

@@ -20,11 +20,29 @@ fn a_page_of_what_is_beside_it() {
     assert!(text.ends_with("; look at deep/demo/index.html\n"), "{text}");
     assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
     // The network that lies here was taken, and is not copied.
-    let wanted = ["index.html", "results", "table1.json"].map(str::to_owned);
+    let wanted =
+        ["face_descriptor.onnx", "faces", "index.html", "people", "results", "table1.json"]
+            .map(str::to_owned);
     assert_eq!(files(&dir, "deep/demo"), wanted.into());
     let page = fs::read_to_string(dir.path().join("deep/demo/index.html")).unwrap();
     assert!(!page.contains("http:") && !page.contains("https:"), "requests from the page");
     assert!(page.contains("taken as it was in lenet.onnx"));
+
+    // A face is taken for another, from every layer, with little to be seen.
+    let faces = read_records(&dir.path().join("deep/demo/faces")).unwrap();
+    assert_eq!(faces.len(), 4);
+    for record in &faces {
+        let (own, other) = (record.own.as_ref().unwrap(), record.other.as_ref().unwrap());
+        assert_eq!((own.identity.as_str(), other.identity.as_str()), ("biden", "obama"));
+        assert_eq!(record.target.as_deref(), Some("people/obama/obama.png"));
+        assert!(other.before > 0.6 && other.after.unwrap() < 0.6 && other.after < own.after);
+        let least = if record.layer == "descriptor" { 0.95 } else { 0.85 };
+        assert!(record.pass.unwrap() > least, "{} {:?}", record.layer, record.pass);
+    }
+    assert!(page.contains("Taken for obama") && text.contains("faces: biden towards obama\n"));
+    let line =
+        "represent deep/demo/face_descriptor.onnx deep/demo/people --layer descriptor --out f.npy";
+    assert!(done(&dir, line).starts_with("f.npy: 4×128 float32, descriptor of "));
 
     let records = read_records(&dir.path().join("deep/demo/results")).unwrap();
     let of = |method: &str| records.iter().filter(|r| r.method == method).count();

@@ -1,7 +1,7 @@
 use crate::{done, lots, not_the_error};
 
-const COMMANDS: [&str; 8] =
-    ["", "train", "train lenet", "evaluate", "attack", "measure", "layers", "convert"];
+const COMMANDS: [&str; 9] =
+    ["", "train", "train lenet", "evaluate", "attack", "represent", "measure", "layers", "convert"];
 
 #[test]
 fn every_help_has_an_example_and_fits_a_terminal() {

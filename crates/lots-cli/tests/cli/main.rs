@@ -8,6 +8,7 @@ mod bad_input;
 mod convert;
 mod demo;
 mod evaluate;
+mod gallery;
 mod help;
 mod layers;
 mod measure;

@@ -1,25 +1,60 @@
 //! What counts as the class.
 
+use std::borrow::Cow;
+
 use lots_nn::{LayerId, Network};
 
+use super::gallery::Distance;
 use crate::error::Error;
 use crate::evaluation::classes;
 
-/// How a representation becomes a class. Attacks and searches know networks by their decisions only.
+/// How a representation becomes a class: one score for each class, of which the largest decides; of equal ones, the first.
+/// Attacks and searches know networks by their decisions only.
 pub trait Decision: Send + Sync {
-    /// The layer that decides; what the methods that start from logits start from.
+    /// The layer whose representation decides.
     fn layer(&self) -> LayerId;
 
-    /// The class of a representation at [`layer`](Self::layer), if it has one.
-    fn decide(&self, representation: &[f32]) -> Option<usize>;
+    /// What the classes are called; a class is a position in this list.
+    fn names(&self) -> &[String];
 
-    /// Whether the class would stay the same if the network's sums were rounded otherwise, as other programs do. Only where
-    /// it would, the search has found something: what is saved is to have its class in every runtime.
-    fn is_clear(&self, representation: &[f32]) -> bool;
+    /// One score for each class, of a representation at [`layer`](Self::layer).
+    fn scores<'r>(&self, representation: &'r [f32]) -> Cow<'r, [f32]>;
+
+    /// A cotangent at the scores, pulled back to the representation.
+    fn scores_vjp(&self, representation: &[f32], cotangent: Vec<f32>) -> Vec<f32>;
+
+    /// By how much the difference of two scores may change where the network's sums are rounded otherwise, as other programs
+    /// do.
+    fn rounding(&self, representation: &[f32]) -> f32;
+
+    /// The distance that scores are below zero by, for decisions that compare distances; `None` for logits.
+    fn measured(&self) -> Option<Distance> {
+        None
+    }
+
+    /// The class of a representation; scores that are not finite are no class.
+    fn decide(&self, representation: &[f32]) -> Option<usize> {
+        let scores = self.scores(representation);
+        scores.iter().all(|z| z.is_finite()).then(|| first_largest(&*scores))
+    }
+
+    /// Whether the class would stay the same in other programs. Only where it would, the search has found something: what is
+    /// saved is to have its class in every runtime.
+    fn is_clear(&self, representation: &[f32]) -> bool {
+        let scores = self.scores(representation);
+        let best = first_largest(&*scores);
+        scores[best] - rival(&scores, best) > self.rounding(representation)
+    }
 
     /// How far the representation is from what is wanted: above 0 where it misses, 0 or below where it is reached, and
     /// the smaller the nearer. It guides the search; whether the goal is reached is [`decide`](Self::decide)'s.
-    fn distance(&self, representation: &[f32], wanted: Wanted) -> f32;
+    fn distance(&self, representation: &[f32], wanted: Wanted) -> f32 {
+        let scores = self.scores(representation);
+        match wanted {
+            Wanted::Not(class) => scores[class] - rival(&scores, class),
+            Wanted::Class(class) => rival(&scores, class) - scores[class],
+        }
+    }
 }
 
 /// The class that an attack has to reach.
@@ -45,24 +80,47 @@ impl Wanted {
 /// round otherwise by less: at most 7.6e-7 of the largest logit of all digits on LeNet (`references/check_lenet.py`).
 const CLEAR: f32 = 2e-6;
 
-/// The largest logit decides; of equal ones, the first. Logits that are not finite are no class.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The largest logit decides.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Argmax {
     layer: LayerId,
+    names: Vec<String>,
 }
 
 impl Argmax {
-    /// By the output of `network`.
+    /// By the output of `network`. The classes are called by their numbers.
     ///
     /// # Errors
     /// When the output is not one row of at least two numbers an image.
     pub fn of(network: &dyn Network) -> Result<Self, Error> {
-        if classes(network)? < 2 {
+        let classes = classes(network)?;
+        if classes < 2 {
             let problem =
                 "the network tells no classes apart: its output is one number; wanted at least two";
             return Err(Error::Attack(problem.to_owned()));
         }
-        Ok(Self { layer: network.output() })
+        let names = (0..classes).map(|class| class.to_string()).collect();
+        Ok(Self { layer: network.output(), names })
+    }
+
+    /// By a layer before the output that has a number for each class too, such as the logits before a Softmax.
+    pub fn at(self, layer: LayerId) -> Self {
+        Self { layer, ..self }
+    }
+
+    /// With `names` for the classes.
+    ///
+    /// # Errors
+    /// When there are more of them than classes, or fewer.
+    pub fn named(self, names: Vec<String>) -> Result<Self, Error> {
+        let (classes, found) = (self.names.len(), names.len());
+        if found != classes {
+            let problem = format!(
+                "the network has {classes} classes, found {found} names; give one name a class"
+            );
+            return Err(Error::Attack(problem));
+        }
+        Ok(Self { names, ..self })
     }
 }
 
@@ -71,29 +129,27 @@ impl Decision for Argmax {
         self.layer
     }
 
-    fn decide(&self, logits: &[f32]) -> Option<usize> {
-        logits.iter().all(|z| z.is_finite()).then(|| first_largest(logits))
+    fn names(&self) -> &[String] {
+        &self.names
     }
 
-    fn is_clear(&self, logits: &[f32]) -> bool {
-        let best = first_largest(logits);
-        let others = logits.iter().enumerate().filter(|&(i, _)| i != best);
-        let (next, size) = others
-            .fold((f32::NEG_INFINITY, logits[best].abs()), |(next, size), (_, &z)| {
-                (next.max(z), size.max(z.abs()))
-            });
-        logits[best] - next > CLEAR * size
+    fn scores<'r>(&self, logits: &'r [f32]) -> Cow<'r, [f32]> {
+        logits.into()
     }
 
-    fn distance(&self, logits: &[f32], wanted: Wanted) -> f32 {
-        let (Wanted::Not(class) | Wanted::Class(class)) = wanted;
-        let others = logits.iter().enumerate().filter(|&(i, _)| i != class);
-        let rival = others.fold(f32::NEG_INFINITY, |most, (_, &z)| most.max(z));
-        match wanted {
-            Wanted::Not(_) => logits[class] - rival,
-            Wanted::Class(_) => rival - logits[class],
-        }
+    fn scores_vjp(&self, _: &[f32], cotangent: Vec<f32>) -> Vec<f32> {
+        cotangent
     }
+
+    fn rounding(&self, logits: &[f32]) -> f32 {
+        CLEAR * logits.iter().fold(0.0, |size: f32, z| size.max(z.abs()))
+    }
+}
+
+/// The largest of the scores but that of `class`.
+fn rival(scores: &[f32], class: usize) -> f32 {
+    let others = scores.iter().enumerate().filter(|&(i, _)| i != class);
+    others.fold(f32::NEG_INFINITY, |most, (_, &z)| most.max(z))
 }
 
 /// Where the first of the largest numbers stands.
@@ -102,7 +158,6 @@ pub(crate) fn first_largest<'a>(row: impl IntoIterator<Item = &'a f32>) -> usize
         |best: (usize, f32), (i, &x): (usize, &f32)| if x > best.1 { (i, x) } else { best };
     row.into_iter().enumerate().fold((0, f32::NEG_INFINITY), larger).0
 }
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -113,6 +168,16 @@ mod tests {
         for (row, wanted) in cases {
             assert_eq!(first_largest(row), wanted, "{row:?}");
         }
+    }
+
+    #[test]
+    fn classes_are_called_by_numbers_unless_named() {
+        let argmax = Argmax::of(&lots_nn::lenet(0)).unwrap();
+        assert_eq!(argmax.names()[9], "9");
+        let names = |count: usize| (0..count).map(|i| format!("class {i}")).collect::<Vec<_>>();
+        let refused = argmax.clone().named(names(9)).unwrap_err().to_string();
+        assert_eq!(refused, "the network has 10 classes, found 9 names; give one name a class");
+        assert_eq!(argmax.named(names(10)).unwrap().names()[9], "class 9");
     }
 
     #[test]

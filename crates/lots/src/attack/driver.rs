@@ -9,11 +9,12 @@ use super::decision::{Decision, Wanted};
 use super::method::Seen;
 use super::ray::Ray;
 use super::search::{Answer, Found, Search};
-use super::{Attack, Attacked, Extent, Goal, Outcome, Perturbed};
+use super::{Attack, Attacked, Extent, Goal, Outcome, Perturbed, Target};
 use crate::batch::{batch_of, check_fits, images_batch};
 use crate::data::NamedImage;
 use crate::error::Error;
 use crate::parallel;
+use crate::represent::Representation;
 
 /// Pixel values of all images that are perturbed at a time.
 const RAY_VALUES: usize = 1 << 21;
@@ -26,7 +27,7 @@ const SEEN_VALUES: usize = 1 << 26;
 /// does not grow with the number of attacks. No result depends on its neighbours.
 ///
 /// ```
-/// use lots::attack::{Argmax, Attack, Extent, Goal, Lots, Outcome, attack};
+/// use lots::attack::{Argmax, Attack, Extent, Goal, Lots, Outcome, Target, attack};
 /// use lots::{measure, open_image};
 /// use lots_nn::lenet;
 ///
@@ -39,7 +40,7 @@ const SEEN_VALUES: usize = 1 << 26;
 ///     .iter()
 ///     .map(|method| Attack {
 ///         origin: 0,
-///         target: Some(1),
+///         target: Some(Target::Image(1)),
 ///         method,
 ///         goal: Goal::Any,
 ///         extent: Extent::Smallest,
@@ -57,9 +58,9 @@ const SEEN_VALUES: usize = 1 << 26;
 ///
 /// # Errors
 /// The results before an attack that makes no sense are yielded; after an error, there are no more. Attacks fail when images
-/// do not fit the network, a position is not that of an image, the method wants a target and has none, the goal is the
-/// origin's own class, units or classes do not exist, an L∞ norm of 0 is asked for, the network's output for an origin or
-/// target is not finite, or what the network says changes from call to call.
+/// do not fit the network, a position is not that of an image, the method wants a target and has none, a representation does
+/// not fit the method's layer, the goal is the origin's own class, units or classes do not exist, an L∞ norm of 0 is asked
+/// for, the network's output for an origin or target is not finite, or what the network says changes from call to call.
 pub fn attack<'a>(
     network: &'a dyn Network,
     decision: &'a dyn Decision,
@@ -113,8 +114,9 @@ struct Plan {
 
 struct Underway {
     ray: Ray,
-    /// The origin's class.
+    /// The origin's class, and its scores.
     class: usize,
+    scores: Vec<f32>,
     wanted: Wanted,
     search: Search,
     found: Option<Found>,
@@ -159,7 +161,7 @@ impl<'a> Attacks<'a> {
         let mut numbers = size(self.decision.layer())?;
         let mut end = 0;
         for (i, attack) in self.attacks.iter().enumerate() {
-            let layer = attack.method.layer(self.decision);
+            let layer = self.layer(attack);
             if layers.insert(layer) {
                 match size(layer) {
                     Ok(size) => numbers += size,
@@ -172,7 +174,7 @@ impl<'a> Attacks<'a> {
                 }
             }
             images.insert(attack.origin);
-            images.extend(attack.target);
+            images.extend(target_image(attack));
             if i > 0 && ((i + 1) * pixels > RAY_VALUES || numbers * images.len() > SEEN_VALUES) {
                 end = if end == 0 { i } else { end };
                 break;
@@ -203,9 +205,11 @@ impl<'a> Attacks<'a> {
             let ends = attacks.iter().zip(progress).collect();
             ended = parallel::map(ends, |(attack, progress)| match progress {
                 Progress::Ended(attacked) => Ok(attacked),
-                Progress::Underway(underway) => {
+                Progress::Underway(mut underway) => {
+                    let origin_scores = std::mem::take(&mut underway.scores);
                     let origin_class = underway.class;
-                    Ok(Attacked { origin_class, outcome: self.end(*underway, attack)? })
+                    let outcome = self.end(*underway, attack)?;
+                    Ok(Attacked { origin_class, origin_scores, outcome })
                 }
             })
             .into();
@@ -220,7 +224,10 @@ impl<'a> Attacks<'a> {
             let problem = "an L∞ norm of 0 leaves the origin as it is; give 1–255 grey levels";
             return Err(Error::Attack(problem.to_owned()));
         }
-        for position in [Some(attack.origin), attack.target].into_iter().flatten() {
+        if let Some(Target::Representation(stolen)) = attack.target {
+            self.check_representation(attack, stolen)?;
+        }
+        for position in [Some(attack.origin), target_image(attack)].into_iter().flatten() {
             let image = self.images.get(position).ok_or_else(|| {
                 let count = self.images.len();
                 Error::Attack(format!("no image {position} to attack; there are {count}"))
@@ -234,7 +241,7 @@ impl<'a> Attacks<'a> {
     fn forward(&self, attacks: &[Attack<'_>]) -> Result<Forward<'a>, Error> {
         let positions: BTreeSet<usize> = attacks
             .iter()
-            .flat_map(|attack| [Some(attack.origin), attack.target])
+            .flat_map(|attack| [Some(attack.origin), target_image(attack)])
             .flatten()
             .collect();
         let positions: Vec<usize> = positions.into_iter().collect();
@@ -242,7 +249,7 @@ impl<'a> Attacks<'a> {
         let pixels = batch_of(self.network.input(), &images)?;
         let layers: BTreeSet<LayerId> = attacks
             .iter()
-            .map(|attack| attack.method.layer(self.decision))
+            .map(|attack| self.layer(attack))
             .chain([self.decision.layer()])
             .collect();
         let layers: Vec<LayerId> = layers.into_iter().collect();
@@ -287,9 +294,13 @@ impl<'a> Attacks<'a> {
         let mut directions = directions.outer_iter();
         let mut progress = Vec::new();
         for ((class, plan), attack) in planned.into_iter().zip(attacks) {
-            let ended = |outcome| Progress::Ended(Attacked { origin_class: class, outcome });
+            let seen = forward.seen(self.decision.layer(), attack.origin);
+            let scores = self.decision.scores(seen).into_owned();
+            let ended = |scores, outcome| {
+                Progress::Ended(Attacked { origin_class: class, origin_scores: scores, outcome })
+            };
             let Some(Plan { wanted, .. }) = plan else {
-                progress.push(ended(Outcome::OriginMisclassified));
+                progress.push(ended(scores, Outcome::OriginMisclassified));
                 continue;
             };
             let direction =
@@ -297,13 +308,13 @@ impl<'a> Attacks<'a> {
             let origin = forward.pixels.index_axis(Axis(0), forward.row(attack.origin));
             let origin = origin.iter().copied().collect();
             progress.push(match Ray::new(origin, direction, attack.method) {
-                None => ended(Outcome::NoDirection),
+                None => ended(scores, Outcome::NoDirection),
                 Some(ray) => {
-                    let seen = forward.seen(self.decision.layer(), attack.origin);
                     let search = Search::new(self.decision.distance(seen, wanted));
                     // A fixed step needs no search.
                     let found = (attack.extent != Extent::Smallest).then_some(Found::Nothing);
-                    Progress::Underway(Box::new(Underway { ray, class, wanted, search, found }))
+                    let underway = Underway { ray, class, scores, wanted, search, found };
+                    Progress::Underway(Box::new(underway))
                 }
             });
         }
@@ -323,13 +334,13 @@ impl<'a> Attacks<'a> {
             Error::Attack(problem)
         };
         let class = forward.class(attack.origin).ok_or_else(|| no_class(attack.origin))?;
-        let target = attack.target.map(|i| forward.class(i).ok_or_else(|| no_class(i)));
+        let target = target_image(attack).map(|i| forward.class(i).ok_or_else(|| no_class(i)));
         let target = target.transpose()?;
         if self.images[attack.origin].label.is_some_and(|label| label != class) {
             return Ok((class, None));
         }
-        let layer = attack.method.layer(self.decision);
-        let wanted = self.wanted(forward, attack, class, target)?;
+        let layer = self.layer(attack);
+        let wanted = self.wanted(attack, class, target)?;
         let cotangent = self.cotangent(forward, attack, class, layer)?;
         Ok((class, Some(Plan { layer, wanted, cotangent })))
     }
@@ -337,7 +348,6 @@ impl<'a> Attacks<'a> {
     /// What to reach from the class `origin`; the network says `target` of the target.
     fn wanted(
         &self,
-        forward: &Forward<'_>,
         attack: &Attack<'_>,
         origin: usize,
         target: Option<usize>,
@@ -346,25 +356,24 @@ impl<'a> Attacks<'a> {
             Goal::Any => return Ok(Wanted::Not(origin)),
             Goal::Class(class) => class,
             Goal::Target => {
-                let label = attack.target.and_then(|target| self.images[target].label);
+                let label = target_image(attack).and_then(|target| self.images[target].label);
                 label.or(target).ok_or_else(|| {
                     Error::Attack(
-                        "the goal is the target's class, found no target; give one, or another goal"
+                        "the goal is the target's class, found no target image; give one, or another goal"
                             .to_owned(),
                     )
                 })?
             }
         };
-        let classes = forward.seen(self.decision.layer(), attack.origin).len();
-        if class >= classes {
-            let last = classes.saturating_sub(1);
+        let Some(called) = self.decision.names().get(class) else {
+            let last = self.decision.names().len().saturating_sub(1);
             let problem = format!("no class {class} as goal; classes are 0–{last}");
             return Err(Error::Attack(problem));
-        }
+        };
         if class == origin {
             let name = &self.images[attack.origin].name;
             return Err(Error::Attack(format!(
-                "the goal, class {class}, is what {name} is already; give another goal or another target"
+                "the goal, class {called}, is what {name} is already; give another goal or another target"
             )));
         }
         Ok(Wanted::Class(class))
@@ -377,11 +386,20 @@ impl<'a> Attacks<'a> {
         class: usize,
         layer: LayerId,
     ) -> Result<Vec<f32>, Error> {
-        let mut cotangent = attack.method.cotangent(&Seen {
-            origin: forward.seen(layer, attack.origin),
-            target: attack.target.map(|target| forward.seen(layer, target)),
-            class,
-        })?;
+        let origin = forward.seen(layer, attack.origin);
+        let target = attack.target.map(|target| match target {
+            Target::Image(position) => forward.seen(layer, position),
+            Target::Representation(stolen) => &stolen.values,
+        });
+        let mut cotangent = if attack.method.layer().is_some() {
+            attack.method.cotangent(&Seen { origin, target, class, measured: None })?
+        } else {
+            let scores = self.decision.scores(origin);
+            let target = target.map(|target| self.decision.scores(target));
+            let measured = self.decision.measured();
+            let seen = Seen { origin: &scores, target: target.as_deref(), class, measured };
+            self.decision.scores_vjp(origin, attack.method.cotangent(&seen)?)
+        };
         if let Some(units) = attack.units {
             let info = self.info(layer)?;
             let count = info.shape.first().copied().unwrap_or(1);
@@ -395,6 +413,29 @@ impl<'a> Attacks<'a> {
             units.keep(&mut cotangent, count);
         }
         Ok(cotangent)
+    }
+
+    /// Where the cotangent of an attack lies.
+    fn layer(&self, attack: &Attack<'_>) -> LayerId {
+        attack.method.layer().unwrap_or(self.decision.layer())
+    }
+
+    fn check_representation(
+        &self,
+        attack: &Attack<'_>,
+        stolen: &Representation,
+    ) -> Result<(), Error> {
+        let Representation { name, values } = stolen;
+        let info = self.info(self.layer(attack))?;
+        let wanted: usize = info.shape.iter().product();
+        let (layer, found) = (&info.name, values.len());
+        if found == wanted {
+            return Ok(());
+        }
+        Err(Error::Attack(format!(
+            "{name} has {found} numbers, layer {layer} has {wanted}; give what this layer sees, or the \
+             layer that it comes from"
+        )))
     }
 
     fn info(&self, layer: LayerId) -> Result<&LayerInfo, Error> {
@@ -471,7 +512,8 @@ impl<'a> Attacks<'a> {
         let image = ray.image(step, input);
         let alone = images_batch(input, std::slice::from_ref(&image))?;
         let row = whole_rows(self.network.represent(alone.view(), self.decision.layer())?, 1)?;
-        let class = self.decision.decide(row.as_slice().unwrap_or_default());
+        let row = row.as_slice().unwrap_or_default();
+        let class = self.decision.decide(row);
         let is_met = wanted.is_met(class);
         if attack.extent == Extent::Smallest && !is_met {
             return Err(Error::Attack(
@@ -480,13 +522,19 @@ impl<'a> Attacks<'a> {
             ));
         }
         let Some(class) = class else { return Ok(Outcome::NotFound(None)) };
-        let perturbed = Perturbed { image, class, step, missed };
+        let scores = self.decision.scores(row).into_owned();
+        let perturbed = Perturbed { image, class, scores, step, missed };
         Ok(if is_met {
             Outcome::Adversarial(perturbed)
         } else {
             Outcome::NotFound(Some(perturbed))
         })
     }
+}
+
+/// The position of the target, if it is an image.
+fn target_image(attack: &Attack<'_>) -> Option<usize> {
+    attack.target.and_then(|target| target.image())
 }
 
 /// What a network says of `count` images, image by image in memory.

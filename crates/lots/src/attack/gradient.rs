@@ -2,11 +2,11 @@
 
 use lots_nn::LayerId;
 
-use super::decision::Decision;
 use super::method::{Method, Seen};
 use crate::error::Error;
 
-/// Fast gradient value: the slope of the cross-entropy at the origin's class, `softmax(z) − onehot(class)` at the logits z.
+/// Fast gradient value: the slope of the cross-entropy at the origin's class, `softmax(z) − onehot(class)` at the logits z,
+/// or a gallery's scores.
 ///
 /// Paper: FGV, section 5.1. Source: Rozsa et al. 2016.
 #[derive(Clone, Copy, Debug)]
@@ -17,8 +17,8 @@ impl Method for Fgv {
         "fgv"
     }
 
-    fn layer(&self, decision: &dyn Decision) -> LayerId {
-        decision.layer()
+    fn layer(&self) -> Option<LayerId> {
+        None
     }
 
     fn cotangent(&self, seen: &Seen<'_>) -> Result<Vec<f32>, Error> {
@@ -37,8 +37,8 @@ impl Method for Fgs {
         "fgs"
     }
 
-    fn layer(&self, decision: &dyn Decision) -> LayerId {
-        decision.layer()
+    fn layer(&self) -> Option<LayerId> {
+        None
     }
 
     fn cotangent(&self, seen: &Seen<'_>) -> Result<Vec<f32>, Error> {

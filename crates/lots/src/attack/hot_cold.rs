@@ -1,13 +1,15 @@
-//! Hot/cold: one logit up, that of the origin's class down.
+//! Hot/cold: one score up, that of the origin's class down.
 
 use lots_nn::LayerId;
 
-use super::decision::Decision;
 use super::method::{Method, Seen};
 use crate::error::Error;
 
 /// Towards the class `hot` and away from the origin's: at the logits z, `+|z|` of the hot class, `−z` of the origin's, 0
 /// for all others.
+///
+/// The scores of a gallery are never above 0, so that `−z` would lead to the origin's class. There it is `−|z|`: our choice,
+/// the source knows logits only.
 ///
 /// Paper: HC, section 5.1. Source: Rozsa et al. 2016.
 #[derive(Clone, Copy, Debug)]
@@ -21,8 +23,8 @@ impl Method for HotCold {
         "hot-cold"
     }
 
-    fn layer(&self, decision: &dyn Decision) -> LayerId {
-        decision.layer()
+    fn layer(&self) -> Option<LayerId> {
+        None
     }
 
     fn hot(&self) -> Option<usize> {
@@ -30,10 +32,10 @@ impl Method for HotCold {
     }
 
     fn cotangent(&self, seen: &Seen<'_>) -> Result<Vec<f32>, Error> {
-        let &Seen { origin: logits, class, .. } = seen;
+        let &Seen { origin: scores, class, .. } = seen;
         let &hot = &self.hot;
-        if hot >= logits.len() {
-            let last = logits.len() - 1;
+        if hot >= scores.len() {
+            let last = scores.len() - 1;
             return Err(Error::Attack(format!("no class {hot} to make hot; classes are 0–{last}")));
         }
         if hot == class {
@@ -41,9 +43,12 @@ impl Method for HotCold {
                 "class {hot} cannot be hot: it is the origin's own; give another class"
             )));
         }
-        let mut cotangent = vec![0.0; logits.len()];
-        cotangent[hot] = logits[hot].abs();
-        cotangent[class] = -logits[class];
+        let mut cotangent = vec![0.0; scores.len()];
+        cotangent[hot] = scores[hot].abs();
+        cotangent[class] = match seen.measured {
+            None => -scores[class],
+            Some(_) => -scores[class].abs(),
+        };
         Ok(cotangent)
     }
 }
@@ -51,6 +56,7 @@ impl Method for HotCold {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::attack::Distance;
 
     #[test]
     fn cotangents_by_hand() {
@@ -61,13 +67,16 @@ mod tests {
             ([-4.0, -9.0, -2.0, -7.0], 2, 0, [4.0, 0.0, 2.0, 0.0]),
         ];
         for (logits, class, hot, wanted) in cases {
-            let seen = Seen { origin: &logits, target: None, class };
+            let seen = Seen { origin: &logits, target: None, class, measured: None };
             assert_eq!(
                 HotCold { hot }.cotangent(&seen).unwrap(),
                 wanted,
                 "{logits:?} {class} {hot}"
             );
         }
+        let measured = Some(Distance::Euclidean);
+        let seen = Seen { origin: &[-0.5, -2.0, -1.0], target: None, class: 0, measured };
+        assert_eq!(HotCold { hot: 1 }.cotangent(&seen).unwrap(), [-0.5, 2.0, 0.0]);
         assert_eq!(HotCold { hot: 3 }.hot(), Some(3));
     }
 }

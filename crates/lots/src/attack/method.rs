@@ -4,7 +4,7 @@ use std::fmt::Debug;
 
 use lots_nn::LayerId;
 
-use super::decision::Decision;
+use super::gallery::Distance;
 use crate::error::Error;
 
 /// A way to find a direction: a layer, and a cotangent to send back from it. The driver does the rest, so that no
@@ -13,10 +13,11 @@ pub trait Method: Debug + Send + Sync {
     /// What users call it.
     fn name(&self) -> &'static str;
 
-    /// The layer at which the cotangent lies.
-    fn layer(&self, decision: &dyn Decision) -> LayerId;
+    /// The layer at which the cotangent lies; `None` for a cotangent at the scores of the decision, which are a classifier's
+    /// logits and a gallery's distances.
+    fn layer(&self) -> Option<LayerId>;
 
-    /// The cotangent, as long as the representation.
+    /// The cotangent, as long as the representation, or one number for each score.
     ///
     /// # Errors
     /// When the method cannot work with what it is given, such as no target.
@@ -31,13 +32,15 @@ pub trait Method: Debug + Send + Sync {
     fn finish(&self, _direction: &mut [f32]) {}
 }
 
-/// What the network sees at the method's layer.
+/// What a method starts from: representations at its layer, or scores.
 #[derive(Clone, Copy, Debug)]
 pub struct Seen<'a> {
-    /// The representation of the origin.
+    /// The representation, or the scores, of the origin.
     pub origin: &'a [f32],
-    /// That of the target, if the attack has one.
+    /// The same of the target, if the attack has one.
     pub target: Option<&'a [f32]>,
     /// The class of the origin.
     pub class: usize,
+    /// The distance that scores are below zero by; `None` for logits.
+    pub measured: Option<Distance>,
 }

@@ -5,6 +5,7 @@
 
 mod decision;
 mod driver;
+mod gallery;
 mod gradient;
 mod hot_cold;
 mod method;
@@ -14,10 +15,12 @@ mod search;
 mod units;
 
 use crate::image::Image;
+use crate::represent::Representation;
 
 pub(crate) use decision::first_largest;
 pub use decision::{Argmax, Decision, Wanted};
 pub use driver::{Attacks, attack};
+pub use gallery::{Distance, Gallery, UNKNOWN};
 pub use gradient::{Fgs, Fgv, has_zero_loss};
 pub use hot_cold::HotCold;
 pub use method::{Method, Seen};
@@ -29,8 +32,8 @@ pub use units::Units;
 pub struct Attack<'a> {
     /// The image to perturb.
     pub origin: usize,
-    /// The image whose representation leads the way, for methods that want one.
-    pub target: Option<usize>,
+    /// What leads the way, for methods that want a target.
+    pub target: Option<Target<'a>>,
     /// Which layer, which cotangent.
     pub method: &'a dyn Method,
     /// What counts as a success.
@@ -41,13 +44,33 @@ pub struct Attack<'a> {
     pub units: Option<&'a Units>,
 }
 
+/// What leads the way.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Target<'a> {
+    /// The image at this position.
+    Image(usize),
+    /// What the method's layer sees in an image that nobody needs to have. Paper: section 5.2, the adversary who has stolen
+    /// a representation.
+    Representation(&'a Representation),
+}
+
+impl Target<'_> {
+    /// The position of the image, if it is one.
+    pub fn image(&self) -> Option<usize> {
+        match *self {
+            Self::Image(position) => Some(position),
+            Self::Representation(_) => None,
+        }
+    }
+}
+
 /// What counts as a success.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Goal {
     /// Any class but the origin's.
     #[default]
     Any,
-    /// The class of the attack's target: its label, or what the network says where it has none.
+    /// The class of the attack's target, an image: its label, or what the network says where it has none.
     Target,
     /// This class.
     Class(usize),
@@ -69,6 +92,8 @@ pub enum Extent {
 pub struct Attacked {
     /// What the network says of the origin.
     pub origin_class: usize,
+    /// The decision's scores of the origin.
+    pub origin_scores: Vec<f32>,
     /// The result.
     pub outcome: Outcome,
 }
@@ -94,6 +119,8 @@ pub struct Perturbed {
     pub image: Image,
     /// What the network says of it.
     pub class: usize,
+    /// The decision's scores of it.
+    pub scores: Vec<f32>,
     /// How far along the direction, in grey levels of the pixel that changes most.
     pub step: f32,
     /// The largest step below that is known to miss the goal, at most 1/64 away; `None` at a fixed L∞ norm. What lies

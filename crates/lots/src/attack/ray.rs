@@ -81,7 +81,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::attack::{Decision, Fgs, Fgv, Seen};
+    use crate::attack::{Fgs, Fgv, Seen};
     use crate::error::Error;
 
     /// Divides by what cancels out.
@@ -93,8 +93,8 @@ mod tests {
             "careless"
         }
 
-        fn layer(&self, decision: &dyn Decision) -> LayerId {
-            decision.layer()
+        fn layer(&self) -> Option<LayerId> {
+            None
         }
 
         fn cotangent(&self, seen: &Seen<'_>) -> Result<Vec<f32>, Error> {

@@ -2,7 +2,6 @@
 
 use lots_nn::LayerId;
 
-use super::decision::Decision;
 use super::method::{Method, Seen};
 use crate::error::Error;
 
@@ -17,8 +16,8 @@ impl Method for Lots {
         "lots"
     }
 
-    fn layer(&self, _: &dyn Decision) -> LayerId {
-        self.0
+    fn layer(&self) -> Option<LayerId> {
+        Some(self.0)
     }
 
     fn cotangent(&self, seen: &Seen<'_>) -> Result<Vec<f32>, Error> {
@@ -43,8 +42,8 @@ impl Method for Magnify {
         "magnify"
     }
 
-    fn layer(&self, _: &dyn Decision) -> LayerId {
-        self.0
+    fn layer(&self) -> Option<LayerId> {
+        Some(self.0)
     }
 
     fn cotangent(&self, seen: &Seen<'_>) -> Result<Vec<f32>, Error> {
@@ -63,8 +62,8 @@ impl Method for Reduce {
         "reduce"
     }
 
-    fn layer(&self, _: &dyn Decision) -> LayerId {
-        self.0
+    fn layer(&self) -> Option<LayerId> {
+        Some(self.0)
     }
 
     fn cotangent(&self, seen: &Seen<'_>) -> Result<Vec<f32>, Error> {
@@ -79,7 +78,8 @@ mod tests {
     #[test]
     fn cotangents_by_hand() {
         let layer = lots_nn::lenet(0).output();
-        let seen = Seen { origin: &[1.0, -2.0, 0.0], target: Some(&[4.0, 3.0, 0.5]), class: 0 };
+        let target = Some(&[4.0, 3.0, 0.5][..]);
+        let seen = Seen { origin: &[1.0, -2.0, 0.0], target, class: 0, measured: None };
         let cases: [(&dyn Method, [f32; 3]); 3] = [
             (&Lots(layer), [3.0, 5.0, 0.5]),
             (&Magnify(layer), [1.0, -2.0, 0.0]),

@@ -6,7 +6,8 @@ use lots_nn::{LayerInfo, Network};
 use serde::{Deserialize, Serialize};
 
 use crate::attack::{
-    Argmax, Attack, Decision, Extent, Fgs, Fgv, Goal, HotCold, Lots, Method, attack, has_zero_loss,
+    Argmax, Attack, Decision, Extent, Fgs, Fgv, Goal, HotCold, Lots, Method, Target, attack,
+    has_zero_loss,
 };
 use crate::batch::batch;
 use crate::data::{Dataset, NamedImage};
@@ -233,6 +234,7 @@ pub fn row(
 }
 
 fn smallest<'a>(origin: usize, target: Option<usize>, method: &'a dyn Method) -> Attack<'a> {
+    let target = target.map(Target::Image);
     Attack { origin, target, method, goal: Goal::Any, extent: Extent::Smallest, units: None }
 }
 

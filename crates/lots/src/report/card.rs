@@ -131,7 +131,7 @@ fn note(record: &Record) -> Option<String> {
         ("lots", _) => Some("towards the target".to_owned()),
         ("magnify", _) => Some("magnified".to_owned()),
         ("reduce", _) => Some("reduced".to_owned()),
-        (_, Some(hot)) => Some(format!("towards {hot}")),
+        (_, Some(hot)) => Some(format!("towards {}", called(&record.hot_name, hot))),
         _ => None,
     };
     let units = record.units.as_ref().map(|units| format!("units {units} only"));
@@ -139,9 +139,12 @@ fn note(record: &Record) -> Option<String> {
         Some(linf) => format!("L∞ fixed at {linf}"),
         None => format!("until {}", wish(record)),
     });
+    let far = record.other.as_ref().and_then(|other| {
+        Some(format!("distance to {} {:.2} → {:.2}", other.identity, other.before, other.after?))
+    });
     let stayed = record.label == Some(record.origin_class);
     let stayed = stayed.then(|| "class unchanged".to_owned());
-    let words: Vec<String> = [way, units, extent, stayed].into_iter().flatten().collect();
+    let words: Vec<String> = [way, units, extent, far, stayed].into_iter().flatten().collect();
     let mut note = words.join(", ") + ".";
     // All of these begin with a plain letter.
     note.get_mut(..1)?.make_ascii_uppercase();
@@ -152,10 +155,15 @@ fn note(record: &Record) -> Option<String> {
 fn wish(record: &Record) -> String {
     match (record.goal.as_str(), record.target_label) {
         ("any", _) => "the class changes".to_owned(),
-        ("target", Some(label)) => format!("read as {label}"),
+        ("target", Some(label)) => format!("read as {}", called(&record.target_name, label)),
         ("target", None) => "read as the target".to_owned(),
         (class, _) => format!("read as {class}"),
     }
+}
+
+/// What a class is called; records of older versions have its number only.
+fn called(name: &Option<String>, class: usize) -> String {
+    name.clone().unwrap_or_else(|| class.to_string())
 }
 
 /// Why there is no image.
@@ -163,7 +171,8 @@ fn missing(record: &Record) -> String {
     match record.outcome {
         Ending::OriginMisclassified => format!(
             "The network reads the origin as {}, not as {}: nothing to change.",
-            record.origin_class, record.origin_name
+            called(&record.origin_class_name, record.origin_class),
+            record.origin_name
         ),
         Ending::NoDirection => "Nothing comes back at the pixels: no direction to go.".to_owned(),
         Ending::NotFound if record.goal == "any" => {

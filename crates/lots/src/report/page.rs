@@ -94,6 +94,22 @@ impl<'a> Figure<'a> {
         let title = format!("Other ways to perturb {}", named(origin));
         Self { title, text: text.to_owned(), origin, target: None, results }
     }
+
+    /// A face on its way to be taken for somebody else: the paper's figure 4.
+    pub fn faces(origin: &'a NamedImage, target: &'a NamedImage, results: &'a [Exhibit]) -> Self {
+        let record = results.first().map(|result| &result.record);
+        let own = record.map_or("somebody", |record| record.origin_name.as_str());
+        let other = record.and_then(|record| record.target_name.as_deref());
+        let other = other.unwrap_or("somebody else");
+        let title = format!("Taken for {other}");
+        let text = format!(
+            "This network has no classes: it describes a face in numbers. A face belongs to whoever’s descriptions are \
+             nearest, if they are near enough, and to nobody otherwise. Here the portrait of {own}, itself in the gallery, \
+             moves towards one portrait of {other} until it is taken for {other}. Who has stolen that portrait’s \
+             description needs no portrait for it. Compare figure 4 of the paper."
+        );
+        Self { title, text, origin, target: Some(target), results }
+    }
 }
 
 /// What an image shows, with its article, within a sentence.
@@ -174,18 +190,27 @@ struct Given<'a> {
 
 impl<'a> FigureView<'a> {
     fn new(figure: &'a Figure<'a>) -> Result<Self, DataError> {
-        let mut given = vec![given("Origin", figure.origin)?];
+        let record = figure.results.first().map(|result| &result.record);
+        let name = record.map(|record| record.origin_name.clone());
+        let mut given = vec![given("Origin", figure.origin, name)?];
         if let Some(target) = figure.target {
-            given.push(self::given("Target", target)?);
+            let name = record.and_then(|record| record.target_name.clone());
+            given.push(self::given("Target", target, name)?);
         }
         let cards = figure.results.iter().map(|result| Card::new(figure.origin, result));
         Ok(Self { figure, given, cards: cards.collect::<Result<_, _>>()? })
     }
 }
 
-fn given<'a>(role: &'static str, image: &'a NamedImage) -> Result<Given<'a>, DataError> {
-    let class = image.label.map_or_else(|| "unlabelled".to_owned(), |label| label.to_string());
-    let alt = format!("{role}: {}", named(image));
+/// `name` is what the class of `image` is called, where records tell.
+fn given<'a>(
+    role: &'static str,
+    image: &'a NamedImage,
+    name: Option<String>,
+) -> Result<Given<'a>, DataError> {
+    let label = image.label.map(|label| label.to_string());
+    let class = name.or(label).unwrap_or_else(|| "unlabelled".to_owned());
+    let alt = format!("{role}: {class}, {}", image.name);
     Ok(Given { role, class, name: &image.name, picture: Picture::new(&image.image, alt)? })
 }
 

@@ -1,14 +1,15 @@
-//! Every method towards every goal on toy networks: what is claimed is looked at again, from the 8-bit image alone.
+//! Every method towards every goal on toy networks, by logits and by galleries: what is claimed is looked at again, from the
+//! 8-bit image alone, by a judge that shares nothing with the decision.
 
 use lots::attack::{
-    Argmax, Attack, Attacked, Extent, Fgs, Fgv, Goal, HotCold, Lots, Magnify, Method, Outcome,
-    Reduce, Units,
+    Argmax, Attack, Attacked, Decision, Distance, Extent, Fgs, Fgv, Gallery, Goal, HotCold, Lots,
+    Magnify, Method, Outcome, Reduce, Units, attack,
 };
-use lots::{Ending, Linf, NamedImage, linf};
-use lots_nn::{Network, lenet};
+use lots::{Ending, Identity, Image, Linf, NamedImage, linf};
+use lots_nn::{LayerId, Network, lenet};
 
 use super::networks::{
-    Draw, Plain, Stage, class, digits, run, small_rgb, smallest, trained, unlabelled,
+    Draw, Plain, Stage, class, digits, represent, small_rgb, smallest, trained, unlabelled,
 };
 
 /// Random weights with a ReLU and biases that balance the classes on grey images.
@@ -23,8 +24,11 @@ fn plain(seed: u64, shape: [usize; 3], relu: bool) -> Plain {
     Plain::new(shape, vec![first, Stage::linear(draw.matrix(3, 9, 5))])
 }
 
+/// What the class of an image is.
+type Judge<'j> = &'j dyn Fn(&Image) -> usize;
+
 /// Random images; of the first four the second has a wrong label, the third none.
-fn noise(network: &dyn Network, seed: u64) -> Vec<NamedImage> {
+fn noise(network: &dyn Network, judge: Judge<'_>, seed: u64) -> Vec<NamedImage> {
     let input = network.input();
     let mut draw = Draw::new(seed);
     let mut images: Vec<NamedImage> = (0..40)
@@ -36,7 +40,7 @@ fn noise(network: &dyn Network, seed: u64) -> Vec<NamedImage> {
         })
         .collect();
     // Two classes at least come first.
-    let class = |image: &NamedImage| class(network, &image.image);
+    let class = |image: &NamedImage| judge(&image.image);
     let first = class(&images[0]);
     if let Some(other) = images.iter().position(|image| class(image) != first) {
         images.swap(3, other);
@@ -61,13 +65,13 @@ fn methods(network: &dyn Network) -> Vec<Box<dyn Method>> {
 
 /// What is wrong with a result, looked at from outside.
 fn problem(
-    network: &dyn Network,
+    judge: Judge<'_>,
     images: &[NamedImage],
     attack: &Attack<'_>,
     attacked: &Attacked,
 ) -> Option<&'static str> {
     let NamedImage { image: origin, label, .. } = &images[attack.origin];
-    let before = class(network, origin);
+    let before = judge(origin);
     if attacked.origin_class != before {
         return Some("another class of the origin");
     }
@@ -76,7 +80,8 @@ fn problem(
         return Some("the origin's label");
     }
     // Towards an image that looks the same there is no way.
-    let is_at_target = attack.method.name() == "lots" && attack.target == Some(attack.origin);
+    let target = attack.target.and_then(|target| target.image());
+    let is_at_target = attack.method.name() == "lots" && target == Some(attack.origin);
     if is_at_target && !is_misclassified && attacked.outcome != Outcome::NoDirection {
         return Some("a way to nowhere");
     }
@@ -88,7 +93,7 @@ fn problem(
         };
         return (!is_told).then_some("no image");
     };
-    let after = class(network, &found.image);
+    let after = judge(&found.image);
     if found.class != after {
         return Some("another class from the image alone");
     }
@@ -96,8 +101,8 @@ fn problem(
         Goal::Any => after != before,
         Goal::Class(class) => after == class,
         Goal::Target => {
-            let target = &images[attack.target.unwrap()];
-            after == target.label.unwrap_or_else(|| class(network, &target.image))
+            let target = &images[target.unwrap()];
+            after == target.label.unwrap_or_else(|| judge(&target.image))
         }
     };
     if is_met != (attacked.outcome.ending() == Ending::Adversarial) {
@@ -124,9 +129,15 @@ fn problem(
 }
 
 /// All methods and goals, extents and units in turn; `most` attacks of them, in no order.
-fn check(name: &str, network: &dyn Network, images: &[NamedImage], most: usize) -> [usize; 4] {
-    let decision = Argmax::of(network).unwrap();
-    let classes: Vec<usize> = images.iter().map(|image| class(network, &image.image)).collect();
+fn check(
+    name: &str,
+    network: &dyn Network,
+    decision: &dyn Decision,
+    judge: Judge<'_>,
+    images: &[NamedImage],
+    most: usize,
+) -> [usize; 4] {
+    let classes: Vec<usize> = images.iter().map(|image| judge(&image.image)).collect();
     let meant = |i: usize| images[i].label.unwrap_or(classes[i]);
     let extents = [0, 0, 1, 64, 255].map(|linf| match linf {
         0 => Extent::Smallest,
@@ -137,7 +148,7 @@ fn check(name: &str, network: &dyn Network, images: &[NamedImage], most: usize) 
     let mut draw = Draw::new(1);
     let mut attacks = Vec::new();
     for method in &methods {
-        let layer = method.layer(&decision);
+        let layer = method.layer().unwrap_or(decision.layer());
         let units = network.layers().iter().find(|info| info.id == layer).unwrap().shape[0];
         for (origin, &before) in classes.iter().enumerate() {
             let others: Vec<usize> = (0..images.len()).filter(|&i| meant(i) != before).collect();
@@ -160,13 +171,14 @@ fn check(name: &str, network: &dyn Network, images: &[NamedImage], most: usize) 
         attacks.swap(i, draw.below(i as u64 + 1) as usize);
     }
     attacks.truncate(most);
-    let results = run(network, images, &attacks);
+    let results: Vec<Attacked> =
+        attack(network, decision, images, &attacks).map(Result::unwrap).collect();
     assert_eq!(results.len(), attacks.len());
     let mut counts = [0; 4];
     let mut wrong = Vec::new();
     for (attack, attacked) in attacks.iter().zip(&results) {
         counts[attacked.outcome.ending() as usize] += 1;
-        let problem = problem(network, images, attack, attacked);
+        let problem = problem(judge, images, attack, attacked);
         wrong.extend(problem.map(|problem| format!("{problem}: {attack:?} gives {attacked:?}")));
     }
     assert!(
@@ -186,12 +198,121 @@ fn every_result_is_what_it_says() {
     let mut named = digits(7);
     named[2].label = None;
     named[4].label = Some(3);
+    // Images, or the seed of noise.
+    let by_logits =
+        |name: &str, network: &dyn Network, images: Result<&[NamedImage], u64>, most| {
+            let judge = |image: &Image| class(network, image);
+            let decision = Argmax::of(network).unwrap();
+            let images = images.map_or_else(|seed| noise(network, &judge, seed), <[_]>::to_vec);
+            check(name, network, &decision, &judge, &images, most)
+        };
     let counts = [
-        check("linear", &linear, &noise(&linear, 3), usize::MAX),
-        check("ReLU", &deep, &noise(&deep, 4), usize::MAX),
-        check("small RGB", &rgb, &noise(&rgb, 5), usize::MAX),
-        check("untrained", &untrained, &noise(&untrained, 6), 300),
-        check("trained", taught, &named, 300),
+        by_logits("linear", &linear, Err(3), usize::MAX),
+        by_logits("ReLU", &deep, Err(4), usize::MAX),
+        by_logits("small RGB", &rgb, Err(5), usize::MAX),
+        by_logits("untrained", &untrained, Err(6), 300),
+        by_logits("trained", taught, Ok(&named), 300),
+    ];
+    println!("adversarial, not found, misclassified, no direction: {counts:?}");
+    for ending in 0..4 {
+        let total: usize = counts.iter().map(|c| c[ending]).sum();
+        assert!(total >= 10, "ending {ending} came {total} times only: {counts:?}");
+    }
+}
+
+/// Distances to the means of some images at a layer, by plain loops in f64.
+struct Nearest<'n> {
+    network: &'n dyn Network,
+    layer: LayerId,
+    distance: Distance,
+    centres: Vec<Vec<f64>>,
+    threshold: Option<f64>,
+}
+
+impl Nearest<'_> {
+    fn distances(&self, image: &Image) -> Vec<f64> {
+        let seen = represent(self.network, image, self.layer);
+        let seen: Vec<f64> = seen.iter().map(|&x| x.into()).collect();
+        let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+        let distance = |centre: &Vec<f64>| match self.distance {
+            Distance::Euclidean => {
+                let apart: Vec<f64> = centre.iter().zip(&seen).map(|(c, x)| c - x).collect();
+                dot(&apart, &apart).sqrt()
+            }
+            Distance::Cosine => {
+                1.0 - dot(centre, &seen) / (dot(centre, centre) * dot(&seen, &seen)).sqrt()
+            }
+        };
+        self.centres.iter().map(distance).collect()
+    }
+
+    fn class(&self, image: &Image) -> usize {
+        let distances = self.distances(image);
+        let nearest = (0..distances.len()).min_by(|&a, &b| distances[a].total_cmp(&distances[b]));
+        let nearest = nearest.unwrap();
+        let is_far = self.threshold.is_some_and(|threshold| distances[nearest] > threshold);
+        if is_far { distances.len() } else { nearest }
+    }
+}
+
+/// Two or three identities of one or two random images each; with a threshold between what is near and what is far.
+fn by_gallery(
+    name: &str,
+    network: &dyn Network,
+    layer: LayerId,
+    distance: Distance,
+    is_open: bool,
+) -> [usize; 4] {
+    let input = network.input();
+    let shape = [input.channels, input.height, input.width];
+    let mut draw = Draw::new(21);
+    let count = if is_open { 2 } else { 3 };
+    let identities: Vec<Identity> = (0..count)
+        .map(|i| Identity {
+            name: format!("identity {i}"),
+            images: (0..=i % 2).map(|_| unlabelled("someone", draw.image(shape))).collect(),
+        })
+        .collect();
+    let centre = |identity: &Identity| -> Vec<f64> {
+        let seen = identity.images.iter().map(|image| represent(network, &image.image, layer));
+        let seen: Vec<Vec<f32>> = seen.collect();
+        let mean = |i| seen.iter().map(|row| f64::from(row[i])).sum::<f64>() / seen.len() as f64;
+        (0..seen[0].len()).map(mean).collect()
+    };
+    let centres = identities.iter().map(centre).collect();
+    let mut nearest = Nearest { network, layer, distance, centres, threshold: None };
+    let threshold = is_open.then(|| {
+        let mut distances: Vec<f64> = (0..21)
+            .map(|_| nearest.distances(&draw.image(shape)).into_iter().fold(f64::MAX, f64::min))
+            .collect();
+        distances.sort_by(f64::total_cmp);
+        distances[10] as f32
+    });
+    nearest.threshold = threshold.map(f64::from);
+    let gallery = Gallery::new(network, layer, &identities, distance, threshold).unwrap();
+    assert_eq!(gallery.names().len(), 3);
+    let judge = |image: &Image| nearest.class(image);
+    let mut images = noise(network, &judge, 22);
+    // One is its own identity's only image: there its distance has no slope.
+    images[2] = identities[0].images[0].clone();
+    check(name, network, &gallery, &judge, &images, 200)
+}
+
+#[test]
+fn galleries_of_any_layer_are_attacked_likewise() {
+    let (linear, deep) = (plain(1, [1, 3, 4], false), plain(2, [3, 4, 2], true));
+    let (rgb, taught) = (small_rgb(), trained());
+    let pool = taught.find_layers("pool2").unwrap()[0];
+    let (euclidean, cosine) = (Distance::Euclidean, Distance::Cosine);
+    let counts = [
+        by_gallery("linear", &linear, linear.layer(1), euclidean, false),
+        by_gallery("linear, open", &linear, linear.layer(2), euclidean, true),
+        by_gallery("linear, cosine", &linear, linear.layer(1), cosine, true),
+        by_gallery("ReLU", &deep, deep.layer(1), euclidean, true),
+        by_gallery("ReLU, cosine", &deep, deep.layer(2), cosine, false),
+        by_gallery("small RGB", &rgb, rgb.output(), euclidean, true),
+        by_gallery("LeNet", taught, pool, euclidean, true),
+        by_gallery("LeNet, cosine", taught, taught.output(), cosine, false),
     ];
     println!("adversarial, not found, misclassified, no direction: {counts:?}");
     for ending in 0..4 {

@@ -3,10 +3,11 @@
 //! Oracle: the formulas in f64, here, pixel by pixel. Weights are small whole numbers, so that the network's f32 are exact.
 
 use lots::attack::{
-    Attack, Extent, Fgs, Fgv, HotCold, Lots, Magnify, Method, Outcome, Reduce, Units,
+    Argmax, Attack, Distance, Extent, Fgs, Fgv, Gallery, Goal, HotCold, Lots, Magnify, Method,
+    Outcome, Reduce, Target, Units, attack,
 };
-use lots::{Image, NamedImage};
-use lots_nn::Network;
+use lots::{Identity, Image, NamedImage, Representation};
+use lots_nn::{Network, lenet};
 
 use super::networks::{Draw, Plain, Stage, class, planes, run, smallest, unlabelled};
 
@@ -190,8 +191,10 @@ fn at_a_fixed_norm_each_image_is_its_formula() {
             attacks.iter().zip(run(&network, &images, &requests))
         {
             let name = &case.name;
-            let (origin, target) =
-                (&images[attack.origin].image, &images[attack.target.unwrap()].image);
+            let (origin, target) = (
+                &images[attack.origin].image,
+                &images[attack.target.and_then(|t| t.image()).unwrap()].image,
+            );
             let direction = (case.direction)(origin, target);
             let before = largest(&whole.at(origin));
             let Some(found) = attacked.outcome.image() else {
@@ -249,4 +252,72 @@ fn the_signs_of_small_and_large_slopes_weigh_the_same() {
     let pixels: Vec<_> = found.iter().map(|f| f.outcome.image().unwrap().image.pixels()).collect();
     assert_eq!(pixels, [[19, 241, 77, 9], [10, 250, 77, 9], [255, 0, 77, 255]]);
     assert_eq!(network.output(), network.layer(1));
+}
+
+/// Two pixels seen as they are, and galleries of two places on the first axis: the place where the class changes is known.
+#[test]
+fn steps_to_an_identity_by_hand() {
+    let network = Plain::new([1, 1, 2], vec![Stage::linear(vec![vec![1.0, 0.0], vec![0.0, 1.0]])]);
+    let image = |x: u8| unlabelled(&format!("at {x}"), Image::new(2, 1, 1, vec![x, 0]).unwrap());
+    let identity = |name: &str, at: &[u8]| Identity {
+        name: name.to_owned(),
+        images: at.iter().map(|&x| image(x)).collect(),
+    };
+    // The mean of b is at 200.
+    let identities = [identity("b", &[190, 195, 215]), identity("a", &[0])];
+    let images = [image(20), image(200)];
+    let lots = Lots(network.layer(1));
+    // Nearer to 200 than to 0 is 101; 50 away from 200 is 150, but not clear of rounding; not within 40 of 0 is 41.
+    let cases = [
+        (None, Goal::Class(1), 101, 80.0 + 33.0 / 64.0),
+        (None, Goal::Any, 101, 80.0 + 33.0 / 64.0),
+        (Some(50.0), Goal::Target, 151, 130.0 + 33.0 / 64.0),
+        (Some(50.5), Goal::Class(1), 150, 129.5),
+        (Some(40.0), Goal::Any, 41, 20.0 + 33.0 / 64.0),
+        (Some(40.0), Goal::Class(2), 41, 20.0 + 33.0 / 64.0),
+    ];
+    for (threshold, goal, x, step) in cases {
+        let gallery =
+            Gallery::new(&network, network.layer(1), &identities, Distance::Euclidean, threshold);
+        let gallery = gallery.unwrap();
+        let attacks = [Attack { goal, ..smallest(0, Some(1), &lots) }];
+        let mut found = attack(&network, &gallery, &images, &attacks);
+        let attacked = found.next().unwrap().unwrap();
+        let perturbed = attacked.outcome.image().unwrap();
+        assert_eq!(perturbed.image.pixels(), [x, 0], "{threshold:?} {goal:?}");
+        assert_eq!((perturbed.step, perturbed.missed), (step, Some(step - 1.0 / 64.0)));
+        assert_eq!(attacked.origin_scores[..2], [-20.0, -180.0]);
+        assert_eq!(perturbed.scores[..2], [-f32::from(x), f32::from(x) - 200.0]);
+        // Hot/cold leads the same way: away from a, towards b.
+        if goal != Goal::Target {
+            let hot = HotCold { hot: 1 };
+            let attacks = [Attack { goal, ..smallest(0, None, &hot) }];
+            let again = attack(&network, &gallery, &images, &attacks).next().unwrap().unwrap();
+            assert_eq!(again.outcome, attacked.outcome);
+        }
+    }
+}
+
+/// A representation leads the way as the image does from which it was taken, and needs no image.
+#[test]
+fn a_stolen_representation_is_as_good_as_the_image() {
+    let network = lenet(5);
+    let decision = Argmax::of(&network).unwrap();
+    let mut draw = Draw::new(31);
+    let images = [
+        unlabelled("origin", draw.image([1, 28, 28])),
+        unlabelled("target", draw.image([1, 28, 28])),
+    ];
+    for layer in network.layers() {
+        let rows = lots::represent(&network, &images[1..], layer.id).unwrap();
+        let values = rows.iter().copied().collect();
+        let stolen = Representation { name: "stolen.npy#0".to_owned(), values };
+        let lots = Lots(layer.id);
+        let with = Attack { extent: Extent::Linf(9), ..smallest(0, Some(1), &lots) };
+        let without = Attack { target: Some(Target::Representation(&stolen)), ..with };
+        let run = |images, attack_: &Attack<'_>| {
+            attack(&network, &decision, images, &[*attack_]).next().unwrap().unwrap()
+        };
+        assert_eq!(run(&images[..], &with), run(&images[..1], &without), "{}", layer.name);
+    }
 }

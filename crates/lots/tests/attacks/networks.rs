@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use lots::attack::{Argmax, Attack, Attacked, Extent, Goal, Method, attack};
+use lots::attack::{Argmax, Attack, Attacked, Extent, Goal, Method, Target, attack};
 use lots::{Image, NamedImage, Split, Training, open_dataset};
 use lots_nn::{Cotangent, Error, Graph, InputSpec, LayerId, LayerInfo, Network, Trace, lenet};
 use ndarray::{Array2, Array4, ArrayView4};
@@ -205,6 +205,7 @@ pub(crate) fn class(network: &dyn Network, image: &Image) -> usize {
 
 /// An attack from `origin` with goal `Any` and the smallest step; the rest is for the tests to change.
 pub(crate) fn smallest(origin: usize, target: Option<usize>, method: &dyn Method) -> Attack<'_> {
+    let target = target.map(Target::Image);
     Attack { origin, target, method, goal: Goal::Any, extent: Extent::Smallest, units: None }
 }
 

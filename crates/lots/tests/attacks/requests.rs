@@ -1,9 +1,10 @@
 //! Attacks that make no sense are errors of one line; the results before them are there.
 
 use lots::attack::{
-    Argmax, Attack, Extent, Fgs, Fgv, Goal, HotCold, Lots, Magnify, Outcome, Units, attack,
+    Argmax, Attack, Decision, Distance, Extent, Fgs, Fgv, Gallery, Goal, HotCold, Lots, Magnify,
+    Outcome, Target, Units, attack,
 };
-use lots::{Image, NamedImage};
+use lots::{Identity, Image, NamedImage, Representation};
 use lots_nn::lenet;
 
 use super::networks::{Plain, Stage, smallest, unlabelled};
@@ -31,6 +32,12 @@ fn requests_without_sense_are_told_so() {
     let lots = |target| smallest(0, target, &lots);
     let foreign = Magnify(lenet(0).output());
     let (far, near): (Units, Units) = ("0,3".parse().unwrap(), "0..3".parse().unwrap());
+    let stolen = |values: &[f32]| Representation {
+        name: "stolen.npy#0".to_owned(),
+        values: values.to_vec(),
+    };
+    let (short, whole) = (stolen(&[1.0, 2.0]), stolen(&[1.0, 2.0, 3.0]));
+    let [short, whole] = [&short, &whole].map(|one| Some(Target::Representation(one)));
     let (own, hot, last) = (HotCold { hot: 0 }, HotCold { hot: 3 }, HotCold { hot: 2 });
     let cases: Vec<(Attack<'_>, &str)> = vec![
         (
@@ -39,7 +46,7 @@ fn requests_without_sense_are_told_so() {
         ),
         (
             Attack { goal: Goal::Target, ..smallest(0, None, &Fgv) },
-            "the goal is the target's class, found no target; give one, or another goal",
+            "the goal is the target's class, found no target image; give one, or another goal",
         ),
         (
             Attack { goal: Goal::Class(0), ..smallest(0, None, &Fgv) },
@@ -62,6 +69,14 @@ fn requests_without_sense_are_told_so() {
         (
             Attack { units: Some(&far), ..lots(Some(1)) },
             "no unit 3 in layer stage1; its units are 0–2",
+        ),
+        (
+            Attack { target: short, ..lots(None) },
+            "stolen.npy#0 has 2 numbers, layer stage1 has 3; give what this layer sees, or the layer that it comes from",
+        ),
+        (
+            Attack { target: whole, goal: Goal::Target, ..lots(None) },
+            "the goal is the target's class, found no target image; give one, or another goal",
         ),
         (smallest(5, None, &Fgv), "no image 5 to attack; there are 5"),
         (lots(Some(7)), "no image 7 to attack; there are 5"),
@@ -152,4 +167,75 @@ fn an_output_that_is_not_finite_names_the_image() {
             );
         }
     }
+}
+
+#[test]
+fn galleries_without_sense_are_told_so() {
+    let network = network();
+    let person = |name: &str, images: &[NamedImage]| Identity {
+        name: name.to_owned(),
+        images: images.to_vec(),
+    };
+    let (a, b) = (person("a", &[image("a.png", [0, 9])]), person("b", &[image("b.png", [9, 9])]));
+    let dark = person("dark", &[image("dark.png", [0, 0])]);
+    let wide = unlabelled("wide.png", Image::new(3, 1, 1, vec![0; 3]).unwrap());
+    let (nobody, large) = (person("nobody", &[]), person("large", &[wide]));
+    let unknown = person("unknown", &b.images);
+    let (euclidean, cosine) = (Distance::Euclidean, Distance::Cosine);
+    let layer = network.layer(1);
+    let cases = [
+        (
+            vec![&a],
+            euclidean,
+            None,
+            "the gallery tells no classes apart: it holds 1 identities; wanted two, or one and a threshold",
+        ),
+        (
+            vec![],
+            euclidean,
+            None,
+            "the gallery tells no classes apart: it holds 0 identities; wanted two, or one and a threshold",
+        ),
+        (vec![&a, &a], euclidean, None, "the gallery has two classes called \"a\"; rename one"),
+        (
+            vec![&a, &unknown],
+            euclidean,
+            None,
+            "the gallery has two classes called \"unknown\"; rename one",
+        ),
+        (
+            vec![&a, &nobody],
+            euclidean,
+            None,
+            "nobody has no images in the gallery; wanted at least one",
+        ),
+        (
+            vec![&a, &large],
+            euclidean,
+            None,
+            "wide.png has 1×3×1 (height × width × channels), the network takes 1×2×1; give images of that shape",
+        ),
+        (vec![&a, &b], euclidean, Some(-1.0), "a threshold has to be above 0, found -1"),
+        (vec![&a, &b], euclidean, Some(f32::INFINITY), "a threshold has to be above 0, found inf"),
+        (
+            vec![&a, &dark],
+            cosine,
+            None,
+            "dark has no direction at this layer: its mean is zero; compare by euclidean distance, or at another layer",
+        ),
+    ];
+    for (people, distance, threshold, wanted) in cases {
+        let people: Vec<Identity> = people.into_iter().cloned().collect();
+        let refused = Gallery::new(&network, layer, &people, distance, threshold).unwrap_err();
+        assert_eq!(refused.to_string(), wanted);
+    }
+    // One identity and a threshold tell two classes apart; names come in their order.
+    let open = |people: &[Identity]| Gallery::new(&network, layer, people, euclidean, Some(1.0));
+    assert_eq!(open(&[b.clone(), a.clone()]).unwrap().names(), ["a", "b", "unknown"]);
+    assert_eq!(open(&[a]).unwrap().names(), ["a", "unknown"]);
+    let infinite =
+        Plain::new([1, 1, 2], vec![Stage::new(vec![vec![1.0, 0.0]; 2], vec![f64::NAN, 0.0])]);
+    let refused = Gallery::new(&infinite, infinite.layer(1), &[b], euclidean, Some(1.0));
+    let wanted = "the network's representation of b.png is not finite";
+    assert_eq!(refused.unwrap_err().to_string(), wanted);
 }

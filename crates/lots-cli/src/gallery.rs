@@ -1,0 +1,62 @@
+//! `--gallery`: recognisers made of features.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+use lots::attack::{Argmax, Decision, Distance, Gallery};
+use lots::open_identities;
+use lots_nn::Graph;
+
+use crate::arguments::one_layer;
+use crate::images::check_sizes;
+
+/// `--gallery` and what belongs to it.
+#[derive(Args)]
+pub(crate) struct GalleryArguments {
+    /// Recognise identities: the class is the one of this folder that is nearest. For each, it holds a folder of PNG
+    /// files, of whose representations the mean counts, or one PNG file
+    #[arg(long, value_name = "DIR", help_heading = "Networks that extract features")]
+    gallery: Option<PathBuf>,
+    /// Layer whose representations are compared [default: the output]
+    #[arg(long, value_name = "LAYER", requires = "gallery")]
+    #[arg(help_heading = "Networks that extract features")]
+    gallery_layer: Option<String>,
+    /// How far apart two representations are
+    #[arg(long, value_enum, default_value_t = DistanceName::Euclidean, requires = "gallery")]
+    #[arg(help_heading = "Networks that extract features")]
+    distance: DistanceName,
+    /// Largest distance at which an identity counts; what is farther from all of them is "unknown" [default: none, the
+    /// nearest counts]
+    #[arg(long, value_name = "T", requires = "gallery")]
+    #[arg(help_heading = "Networks that extract features")]
+    threshold: Option<f32>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum DistanceName {
+    /// Length of the difference
+    Euclidean,
+    /// 1 − cosine of the angle
+    Cosine,
+}
+
+impl GalleryArguments {
+    /// By the gallery, if there is one; else by the largest output.
+    pub(crate) fn decision(&self, network: &Graph) -> Result<Box<dyn Decision>> {
+        let Some(folder) = &self.gallery else { return Ok(Box::new(Argmax::of(network)?)) };
+        let layer = match &self.gallery_layer {
+            Some(pattern) => one_layer(network, "--gallery-layer", pattern)?,
+            None => network.output(),
+        };
+        let identities = open_identities(folder)?;
+        for identity in &identities {
+            check_sizes(network, &identity.images)?;
+        }
+        let distance = match self.distance {
+            DistanceName::Euclidean => Distance::Euclidean,
+            DistanceName::Cosine => Distance::Cosine,
+        };
+        Ok(Box::new(Gallery::new(network, layer, &identities, distance, self.threshold)?))
+    }
+}
