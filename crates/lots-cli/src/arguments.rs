@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use clap::{Args, value_parser};
 use lots::{DataError, Dataset};
-use lots_nn::{Graph, LayerId};
+use lots_nn::{Graph, LayerId, Network};
+
+use crate::output::tell;
 
 /// More are a slip of the keyboard.
 const MAX_THREADS: i64 = 1024;
@@ -15,7 +17,8 @@ const MAX_THREADS: i64 = 1024;
 #[derive(Args)]
 pub(crate) struct Layers {
     /// Name, index of a layer with weights (from 1 at the input), glob such as 'conv*', or all (those with weights);
-    /// repeat for more
+    /// repeat for more. By default all with weights where they are at most 8; else the outputs of blocks (where branches
+    /// come together), the last layers before changes of height and width, and the layers behind those
     #[arg(id = "layer", long, value_name = "LAYER")]
     patterns: Vec<String>,
 }
@@ -34,6 +37,24 @@ impl Layers {
         found.sort_unstable();
         found.dedup();
         Ok((!self.patterns.is_empty()).then_some(found))
+    }
+
+    /// The layers asked for, or else those that sum the network up. Says which, unless they are all with weights.
+    pub(crate) fn of_or_default(&self, network: &Graph) -> Result<Vec<LayerId>> {
+        if let Some(found) = self.of(network)? {
+            return Ok(found);
+        }
+        let all = network.find_layers("all")?;
+        let found = network.landmarks();
+        if found != all {
+            tell(&format!(
+                "taking {} layers of {} ({} with weights); `lots layers` marks them with *, --layer takes others",
+                found.len(),
+                network.layers().len(),
+                all.len()
+            ));
+        }
+        Ok(found)
     }
 }
 

@@ -10,8 +10,8 @@ use lots::attack::{
     Target, Units, attack,
 };
 use lots::{
-    Ending, L2, Linf, NamedImage, Record, Representation, Results, find_class, images_batch,
-    read_representations,
+    Ending, L2, Linf, NamedImage, Record, Representation, Results, doubts, find_class,
+    images_batch, read_representations,
 };
 use lots_nn::{Graph, LayerId, LayerInfo, Network};
 
@@ -19,7 +19,8 @@ use crate::Outcome;
 use crate::arguments::{Json, Layers, OutFolder, Threads};
 use crate::gallery::GalleryArguments;
 use crate::images::open;
-use crate::output::{print, print_json, reader_left, table, tell};
+use crate::model::{Fit, Model};
+use crate::output::{narrow, print, print_json, reader_left, table, tell};
 use crate::progress::attacks as progress;
 use crate::signal::stop_on_signal;
 
@@ -48,8 +49,8 @@ And on a network that only extracts features, such as the demo's:
     --origin people/biden --target people/obama/obama.png --goal target \\
     --layer descriptor --out found")]
 pub(crate) struct Arguments {
-    /// ONNX file of a classifier, or, with --gallery, of any network
-    model: PathBuf,
+    #[command(flatten)]
+    model: Model,
     /// Image to start from: a PNG file, one image of a data set such as mnist:test:17, or a folder; repeat for more
     #[arg(long = "origin", value_name = "IMG", required = true)]
     origins: Vec<String>,
@@ -81,6 +82,8 @@ pub(crate) struct Arguments {
     /// True class of an image file; without it, what the network says
     #[arg(long, value_name = "CLASS")]
     label: Option<String>,
+    #[command(flatten)]
+    fit: Fit,
     #[command(flatten)]
     gallery: GalleryArguments,
     #[command(flatten)]
@@ -121,14 +124,17 @@ impl Name {
 pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     arguments.check()?;
     arguments.threads.start()?;
-    let network = Graph::open(&arguments.model)?;
-    let decision = &*arguments.gallery.decision(&network)?;
+    let network = arguments.model.open()?;
+    let decision = &*arguments.gallery.decision(&arguments.model, &arguments.fit, &network)?;
     let goal = arguments.goal(decision)?;
     let (images, origins) = arguments.images(&network, decision)?;
     let stolen = arguments.stolen()?;
     let methods = arguments.methods(&network, decision)?;
     let classes = classes(&network, decision, &images)?;
     let attacks = arguments.attacks(goal, &methods, &classes, origins, &stolen)?;
+    for doubt in doubts(&network, decision.layer(), &images[0].image)? {
+        tell(&format!("warning: {doubt}"));
+    }
     let mut results = Results::create(&arguments.out.path, arguments.out.force)?;
 
     let stop = stop_on_signal()?;
@@ -225,7 +231,7 @@ impl Arguments {
     /// The origins and then the targets, of the network's shape; and how many origins there are.
     fn images(&self, network: &Graph, decision: &dyn Decision) -> Result<(Vec<NamedImage>, usize)> {
         let names = decision.names();
-        let mut images = open(&self.origins, network, names)?;
+        let mut images = open(&self.origins, &self.fit, network, names)?;
         let origins = images.len();
         if let Some(label) = &self.label {
             let class = class(decision, label).context("--label")?;
@@ -241,7 +247,7 @@ impl Arguments {
                 origin.label = Some(class);
             }
         }
-        images.extend(open(&self.targets, network, names)?);
+        images.extend(open(&self.targets, &self.fit, network, names)?);
         Ok((images, origins))
     }
 
@@ -254,24 +260,14 @@ impl Arguments {
 
     /// One for each layer, or each hot class.
     fn methods(&self, network: &Graph, decision: &dyn Decision) -> Result<Vec<Box<dyn Method>>> {
-        if !self.method.has_layer() && decision.measured().is_none() {
-            let output = layer(network, decision.layer())?;
-            if output.operator == "Softmax" {
-                bail!(
-                    "--method {} starts from logits, but {} ends in Softmax; export it without",
-                    self.method.text(),
-                    network.name()
-                );
-            }
-        }
         let layers = || -> Result<Vec<LayerId>> {
-            let layers = self.layers.of(network)?;
-            if let Some(path) = self.representations.first()
-                && layers.as_ref().is_none_or(|layers| layers.len() > 1)
-            {
-                bail!("{} comes from one layer; give that one as --layer", path.display());
+            let Some(path) = self.representations.first() else {
+                return self.layers.of_or_default(network);
+            };
+            match self.layers.of(network)? {
+                Some(layers) if layers.len() == 1 => Ok(layers),
+                _ => bail!("{} comes from one layer; give that one as --layer", path.display()),
             }
-            Ok(layers.map_or_else(|| network.find_layers("all"), Ok)?)
         };
         Ok(match self.method {
             Name::Lots => layers()?.into_iter().map(|id| Box::new(Lots(id)) as _).collect(),
@@ -395,10 +391,15 @@ fn printed(record: &Record, results: &Results) -> Record {
     }
 }
 
-/// Columns for a name.
-const NAME: usize = 22;
-/// Where a gallery decides, and distances want to be seen.
-const SHORT_NAME: usize = 18;
+/// What may be the reason, and what may help.
+const NO_DIRECTION: &str = "\
+no direction: nothing comes back at the pixels. Origin and target may look alike
+to that layer, or units that are off (ReLU) or saturated (Sigmoid) let nothing
+through. Try another --layer, --target, --units or --method.
+";
+
+/// Columns for the name of a target.
+const TOWARDS: usize = 22;
 
 fn text(records: &[Record], results: &Results) -> String {
     let Some(first) = records.first() else { return String::new() };
@@ -423,7 +424,9 @@ fn text(records: &[Record], results: &Results) -> String {
     } else {
         format!("records in {folder}")
     };
-    text + &format!("{count} of {} adversarial; {files}\n", records.len())
+    let stuck =
+        if records.iter().any(|r| r.outcome == Ending::NoDirection) { NO_DIRECTION } else { "" };
+    text + &format!("{count} of {} adversarial; {files}\n{stuck}", records.len())
 }
 
 /// Whether a gallery decided.
@@ -434,7 +437,6 @@ fn is_recognised(record: &Record) -> bool {
 /// A table of records; `first` others stand before them.
 pub(crate) fn rows(records: &[Record], first: usize) -> String {
     let is_recognised = records.iter().any(is_recognised);
-    let width = if is_recognised { SHORT_NAME } else { NAME };
     let mut header = vec!["#", "layer", "towards", "class"];
     header.extend(if is_recognised {
         ["distance", "L2", "L∞", "PASS"].as_slice()
@@ -443,9 +445,8 @@ pub(crate) fn rows(records: &[Record], first: usize) -> String {
     });
     let mut rows = vec![header.iter().map(|&name| name.to_owned()).collect::<Vec<_>>()];
     for (i, record) in records.iter().enumerate() {
-        let hot = record.hot.map(|hot| record.hot_name.clone().unwrap_or_else(|| hot.to_string()));
-        let towards = hot.map(|hot| format!("class {hot}"));
-        let towards = towards.or_else(|| record.target.as_deref().map(|name| short(name, width)));
+        let towards = record.hot.map(|hot| called(&record.hot_name, hot));
+        let towards = towards.or_else(|| record.target.as_deref().map(short));
         let misread = record.origin_class_name.clone();
         let class = match (record.outcome, &record.label_name) {
             (Ending::Adversarial, Some(name)) => name.clone(),
@@ -461,7 +462,7 @@ pub(crate) fn rows(records: &[Record], first: usize) -> String {
         };
         let mut row = vec![
             format!("{:04}", first + i + 1),
-            short(&record.layer, width),
+            record.layer.replace(char::is_control, "?"),
             towards.unwrap_or_else(|| "-".to_owned()),
             class,
         ];
@@ -484,18 +485,28 @@ pub(crate) fn rows(records: &[Record], first: usize) -> String {
         }
         rows.push(row);
     }
+    // Layer, towards, class.
+    narrow(&mut rows, &[1, 2, 3]);
     let right: Vec<bool> = (0..header.len()).map(|column| column > 3).collect();
     table(&rows, &right)
 }
 
+/// A class as a way to go.
+fn called(name: &Option<String>, class: usize) -> String {
+    match name {
+        Some(name) if *name != class.to_string() => name.clone(),
+        _ => format!("class {class}"),
+    }
+}
+
 /// The end of a long name, which tells more than its beginning.
-fn short(name: &str, width: usize) -> String {
+fn short(name: &str) -> String {
     let name = name.replace(char::is_control, "?");
     let length = name.chars().count();
-    if length <= width {
+    if length <= TOWARDS {
         return name;
     }
     name.chars()
-        .skip(length - width + 1)
+        .skip(length - TOWARDS + 1)
         .fold("…".to_owned(), |text, c| text + c.encode_utf8(&mut [0; 4]))
 }

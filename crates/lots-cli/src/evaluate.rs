@@ -11,17 +11,15 @@ use serde::Serialize;
 
 use crate::Outcome;
 use crate::arguments::{Json, Limit, TestData, Threads};
-use crate::output::{print, print_json, table};
+use crate::model::Model;
+use crate::output::{COLUMNS, print, print_json, table};
 use crate::progress::images;
-
-/// Columns of a terminal.
-const COLUMNS: usize = 80;
 
 #[derive(Args)]
 #[command(after_help = "Example:\n  lots evaluate lenet.onnx --data mnist:test --json")]
 pub(crate) struct Arguments {
-    /// ONNX file
-    model: PathBuf,
+    #[command(flatten)]
+    model: Model,
     #[command(flatten)]
     data: TestData,
     #[command(flatten)]
@@ -45,11 +43,15 @@ struct Report<'a> {
     error_rate: f64,
     /// By label and class.
     confusion: &'a [Vec<u64>],
+    /// By class, where they have names other than their numbers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    class_names: Option<&'a [String]>,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     arguments.threads.start()?;
-    let network = Graph::open(&arguments.model)?;
+    let network = arguments.model.open()?;
+    let names = arguments.model.names(&network)?;
     let reference = &arguments.data.reference;
     let data = open_dataset_with_classes(reference, Split::Test, label_classes(&network)?)?;
     let data = arguments.limit.of(data)?;
@@ -77,6 +79,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
         errors,
         error_rate,
         confusion: &confusion,
+        class_names: names.as_deref(),
     };
     if arguments.json.on {
         print_json(&report)?;
@@ -99,21 +102,25 @@ pub(crate) fn percent(rate: f64) -> String {
 fn text(report: &Report<'_>) -> String {
     let Report { model, data, images, errors, .. } = report;
     let rate = percent(report.error_rate);
-    let matrix = matrix(report.confusion);
+    let matrix = matrix(report.confusion, report.class_names.unwrap_or_default());
     format!("{model} on {data}\nerror rate {rate} ({errors} of {images} images)\n\n{matrix}")
 }
 
-/// Labels down, classes across.
-fn matrix(confusion: &[Vec<u64>]) -> String {
+/// Labels down, classes across; names, if any, behind the labels.
+fn matrix(confusion: &[Vec<u64>], names: &[String]) -> String {
     let classes = confusion.len();
     let mut rows = vec![vec!["label".to_owned()]];
     rows[0].extend((0..classes).map(|class| class.to_string()));
+    rows[0].extend((!names.is_empty()).then(String::new));
     for (label, counts) in confusion.iter().enumerate() {
         let mut row = vec![label.to_string()];
         row.extend(counts.iter().map(|&n| if n == 0 { ".".to_owned() } else { n.to_string() }));
+        row.extend(names.get(label).map(|name| name.escape_debug().to_string()));
         rows.push(row);
     }
-    let text = table(&rows, &vec![true; classes + 1]);
+    let mut right = vec![true; classes + 1];
+    right.extend((!names.is_empty()).then_some(false));
+    let text = table(&rows, &right);
     if text.lines().any(|line| line.chars().count() > COLUMNS) {
         return format!("confusion of {classes} classes: too wide to print; see --json\n");
     }

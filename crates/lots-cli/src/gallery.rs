@@ -4,19 +4,20 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use lots::attack::{Argmax, Decision, Distance, Gallery};
+use lots::attack::{Decision, Distance, Gallery};
 use lots::open_identities;
 use lots_nn::Graph;
 
 use crate::arguments::one_layer;
-use crate::images::check_sizes;
+use crate::model::{Fit, Model};
 
 /// `--gallery` and what belongs to it.
 #[derive(Args)]
 pub(crate) struct GalleryArguments {
     /// Recognise identities: the class is the one of this folder that is nearest. For each, it holds a folder of PNG
     /// files, of whose representations the mean counts, or one PNG file
-    #[arg(long, value_name = "DIR", help_heading = "Networks that extract features")]
+    #[arg(long, value_name = "DIR", conflicts_with = "names")]
+    #[arg(help_heading = "Networks that extract features")]
     gallery: Option<PathBuf>,
     /// Layer whose representations are compared [default: the output]
     #[arg(long, value_name = "LAYER", requires = "gallery")]
@@ -42,16 +43,23 @@ enum DistanceName {
 }
 
 impl GalleryArguments {
-    /// By the gallery, if there is one; else by the largest output.
-    pub(crate) fn decision(&self, network: &Graph) -> Result<Box<dyn Decision>> {
-        let Some(folder) = &self.gallery else { return Ok(Box::new(Argmax::of(network)?)) };
+    /// By the gallery, if there is one; else by the largest logit of `model`.
+    pub(crate) fn decision(
+        &self,
+        model: &Model,
+        fit: &Fit,
+        network: &Graph,
+    ) -> Result<Box<dyn Decision>> {
+        let Some(folder) = &self.gallery else { return Ok(Box::new(model.decision(network)?)) };
         let layer = match &self.gallery_layer {
             Some(pattern) => one_layer(network, "--gallery-layer", pattern)?,
             None => network.output(),
         };
-        let identities = open_identities(folder)?;
-        for identity in &identities {
-            check_sizes(network, &identity.images)?;
+        let mut identities = open_identities(folder)?;
+        for identity in &mut identities {
+            let images = std::mem::take(&mut identity.images).into_iter();
+            identity.images =
+                images.map(|image| fit.apply(image, network)).collect::<Result<_>>()?;
         }
         let distance = match self.distance {
             DistanceName::Euclidean => Distance::Euclidean,

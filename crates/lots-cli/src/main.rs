@@ -10,6 +10,7 @@ mod gallery;
 mod images;
 mod layers;
 mod measure;
+mod model;
 mod output;
 mod progress;
 mod represent;

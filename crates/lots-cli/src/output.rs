@@ -68,6 +68,43 @@ pub(crate) fn usage(error: &clap::Error) -> ExitCode {
     ExitCode::from(2)
 }
 
+/// No text is shortened to less.
+const SHORTEST: usize = 8;
+
+/// Columns of a terminal.
+pub(crate) const COLUMNS: usize = 80;
+
+/// Shortens texts in `columns` of a table, the longest first and in their middle, until its lines fit a terminal.
+pub(crate) fn narrow(rows: &mut [Vec<String>], columns: &[usize]) {
+    let length = |cell: &String| cell.chars().count();
+    let count = rows.first().map_or(0, Vec::len);
+    let width = |column: usize| rows.iter().map(|row| length(&row[column])).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..count).map(width).collect();
+    let total = |limit: usize| -> usize {
+        let narrowed =
+            |(column, &width)| if columns.contains(&column) { limit.min(width) } else { width };
+        widths.iter().enumerate().map(narrowed).sum::<usize>() + 2 * count.saturating_sub(1)
+    };
+    let limit =
+        (SHORTEST..=COLUMNS).rev().find(|&limit| total(limit) <= COLUMNS).unwrap_or(SHORTEST);
+    for row in rows {
+        for &column in columns {
+            row[column] = shortened(&row[column], limit);
+        }
+    }
+}
+
+/// `text` with its middle left out where it is longer than `limit`.
+fn shortened(text: &str, limit: usize) -> String {
+    let characters: Vec<char> = text.chars().collect();
+    if characters.len() <= limit {
+        return text.to_owned();
+    }
+    let end = (limit - 1) / 2;
+    let (begin, end) = (&characters[..limit - 1 - end], &characters[characters.len() - end..]);
+    begin.iter().chain(&['…']).chain(end).collect()
+}
+
 /// Rows of text in columns; columns of `right` are flush right.
 pub(crate) fn table(rows: &[Vec<String>], right: &[bool]) -> String {
     let width =

@@ -1,16 +1,14 @@
 //! `lots represent`
 
-use std::path::PathBuf;
-
 use anyhow::Result;
 use clap::Args;
 use lots::{npy, represent, write_file};
-use lots_nn::Graph;
 use serde::Serialize;
 
 use crate::Outcome;
 use crate::arguments::{Json, Out, Threads, one_layer};
 use crate::images::open;
+use crate::model::{Fit, Model};
 use crate::output::{print, print_json};
 
 #[derive(Args)]
@@ -22,14 +20,16 @@ without the image.
 Example:
   lots represent face_descriptor.onnx obama.png --layer descriptor --out f.npy")]
 pub(crate) struct Arguments {
-    /// ONNX file
-    model: PathBuf,
+    #[command(flatten)]
+    model: Model,
     /// PNG files, images of data sets such as mnist:test:17, or folders laid out as a gallery
     #[arg(value_name = "IMG", required = true)]
     images: Vec<String>,
     /// The one layer that sees them: name, or index of a layer with weights (from 1 at the input)
     #[arg(long, value_name = "LAYER")]
     layer: String,
+    #[command(flatten)]
+    fit: Fit,
     #[command(flatten)]
     out: Out,
     #[command(flatten)]
@@ -53,9 +53,9 @@ struct Report<'a> {
 pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     arguments.out.check()?;
     arguments.threads.start()?;
-    let network = Graph::open(&arguments.model)?;
+    let network = arguments.model.open()?;
     let layer = one_layer(&network, "--layer", &arguments.layer)?;
-    let images = open(&arguments.images, &network, &[])?;
+    let images = open(&arguments.images, &arguments.fit, &network, &[])?;
     let rows = represent(&network, &images, layer)?;
     write_file(&arguments.out.path, &npy(rows.view())?)?;
     let report = Report {

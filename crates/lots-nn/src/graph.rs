@@ -5,9 +5,15 @@ use crate::kernels::Isa;
 use crate::network::{InputSpec, LayerId, LayerInfo};
 use crate::onnx::{self, ModelProto};
 use crate::ops::Operator;
+use crate::preprocessing::{OpenOptions, Preprocessing};
 use prost::Message;
 use std::collections::HashMap;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
+
+/// The most bytes that a protobuf file may have.
+const MAX_FILE: u64 = 1 << 31;
 
 /// A value that depends on the image.
 #[derive(Debug)]
@@ -73,6 +79,7 @@ pub struct Graph {
     values: Vec<Value>,
     output: usize,
     layers: Vec<LayerInfo>,
+    preprocessing: Option<Preprocessing>,
     isa: Isa,
 }
 
@@ -117,16 +124,33 @@ impl Graph {
             values,
             output,
             layers,
+            preprocessing: None,
             isa: Isa::best(),
         }
     }
 
-    /// Reads a network from the bytes of an ONNX file; `name` stands for it in messages.
+    /// What its first nodes do to raw images.
+    pub(crate) fn with_preprocessing(mut self, preprocessing: Option<Preprocessing>) -> Self {
+        self.preprocessing = preprocessing;
+        self
+    }
+
+    /// Reads a network from the bytes of an ONNX file; `name` stands for it in messages. Preprocessing is what the file's
+    /// metadata say.
     ///
     /// # Errors
     /// When the bytes are no ONNX network, or use an operator or attribute that is not supported: named by node.
     pub fn from_onnx(bytes: &[u8], name: &str) -> Result<Self> {
-        let mut graph = onnx::read(bytes, name)?;
+        Self::read(bytes, name, None, &OpenOptions::default())
+    }
+
+    fn read(
+        bytes: &[u8],
+        name: &str,
+        folder: Option<&Path>,
+        options: &OpenOptions,
+    ) -> Result<Self> {
+        let mut graph = onnx::read(bytes, name, folder, options)?;
         graph.number_layers()?;
         Ok(graph)
     }
@@ -155,19 +179,44 @@ impl Graph {
         Ok(())
     }
 
-    /// Reads a network from an ONNX file.
+    /// Reads a network from an ONNX file, with external data from the files beside it. Preprocessing is what the file's
+    /// metadata say.
     ///
     /// # Errors
-    /// As [`Graph::from_onnx`], or when the file cannot be read.
+    /// As [`Graph::open_with`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Self::open_with(path, &OpenOptions::default())
+    }
+
+    /// Reads a network from an ONNX file as [`Graph::open`] does, with preprocessing by `options`. It becomes nodes in front
+    /// of the others, so that the network takes raw images: RGB or grey, [channels, height, width], 0–255.
+    ///
+    /// # Errors
+    /// As [`Graph::from_onnx`], when a file cannot be read or is larger than 2 GiB, external data lies outside the network's
+    /// folder, or the preprocessing does not fit the network's input.
+    pub fn open_with(path: impl AsRef<Path>, options: &OpenOptions) -> Result<Self> {
         let path = path.as_ref();
-        let fail = |e: std::io::Error| Error::File {
+        let fail = |reason: String| Error::File {
             action: "read",
             path: path.display().to_string(),
-            reason: e.to_string(),
+            reason,
         };
-        let bytes = std::fs::read(path).map_err(fail)?;
-        Self::from_onnx(&bytes, &path.display().to_string())
+        let read = |file: File| {
+            let mut bytes = Vec::new();
+            // Not every file tells its length.
+            bytes.reserve_exact(file.metadata()?.len().min(MAX_FILE) as usize + 1);
+            file.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
+            Ok(bytes)
+        };
+        let bytes = File::open(path).and_then(read).map_err(|e| fail(e.to_string()))?;
+        if bytes.len() as u64 > MAX_FILE {
+            let reason = "larger than 2 GiB, as no ONNX file is; export with external data";
+            return Err(fail(reason.to_owned()));
+        }
+        // The folder of a bare name is the current one.
+        let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
+        let folder = folder.unwrap_or(Path::new("."));
+        Self::read(&bytes, &path.display().to_string(), Some(folder), options)
     }
 
     /// The network as an ONNX file, with its weights as they are now and `metadata` (key, value) in place of its own.
@@ -210,6 +259,12 @@ impl Graph {
     /// What the file says of itself: (key, value).
     pub fn metadata(&self) -> impl Iterator<Item = (&str, &str)> {
         self.model.metadata_props.iter().map(|e| (e.key.as_str(), e.value.as_str()))
+    }
+
+    /// What is done to raw images before they go in, by nodes in front of the others; `None` where neither file nor options
+    /// say anything, so that raw images go in as they are.
+    pub fn preprocessing(&self) -> Option<&Preprocessing> {
+        self.preprocessing.as_ref()
     }
 
     /// A constant array of the file, as it stands there; those of parameters are empty.

@@ -25,7 +25,9 @@ mod lenet;
 mod network;
 mod onnx;
 mod ops;
+mod outline;
 mod parallel;
+mod preprocessing;
 mod scratch;
 mod tensor;
 #[cfg(test)]
@@ -38,5 +40,6 @@ pub use error::{Error, Result};
 pub use graph::Graph;
 pub use lenet::lenet;
 pub use network::{Cotangent, InputSpec, LayerId, LayerInfo, Network, Trace};
+pub use preprocessing::{ChannelOrder, Layout, OpenOptions, Preprocessing, ValueRange};
 pub use tensor::Tensor;
 pub use train::{Recipe, StepReport, Trainer};

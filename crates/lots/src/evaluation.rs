@@ -60,13 +60,14 @@ pub fn evaluate(
 /// How many classes a classifier tells apart: its number of logits.
 ///
 /// # Errors
-/// When the network's output is not one row of numbers an image.
+/// When the network's output is not one row of numbers an image; axes of size 1 do not matter.
 pub fn classes(network: &dyn Network) -> Result<usize, Error> {
     let output = network.layers().iter().find(|layer| layer.id == network.output());
-    match output.map(|layer| layer.shape.as_slice()) {
-        Some(&[classes]) => Ok(classes),
-        shape => Err(Error::NoLogits { shape: shape.unwrap_or_default().to_vec() }),
+    let shape = output.map(|layer| layer.shape.as_slice()).unwrap_or_default();
+    if shape.is_empty() || shape.iter().filter(|&&size| size > 1).count() > 1 {
+        return Err(Error::NoLogits { shape: shape.to_vec() });
     }
+    Ok(shape.iter().product())
 }
 
 #[cfg(test)]

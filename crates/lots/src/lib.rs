@@ -23,6 +23,7 @@ mod record;
 pub mod report;
 mod represent;
 mod results;
+mod soundness;
 mod training;
 
 pub use batch::{batch, images_batch};
@@ -30,7 +31,7 @@ pub use data::{Dataset, Identity, NamedImage, Split, open_dataset, open_identiti
 pub use error::{DataError, Error};
 pub use evaluation::{Evaluation, classes, evaluate};
 pub use file::{write_file, write_file_with};
-pub use image::{Image, perturbation};
+pub use image::{Fit, Image, perturbation};
 pub use measure::{
     Alignment, L2, Linf, MeasureError, Measures, Pass, l2, linf, measure, pass, ssim,
 };
@@ -38,4 +39,5 @@ pub use names::{class_names, find_class, read_class_names};
 pub use record::{Approach, Ending, Record};
 pub use represent::{Representation, npy, read_representations, represent};
 pub use results::{Results, read_records};
+pub use soundness::{Doubt, doubts};
 pub use training::{Batches, Training};

@@ -180,8 +180,7 @@ fn weights_that_are_no_numbers_are_refused() {
     let at = numbers_of_ip2(&bytes);
     bytes[at..at + 4].copy_from_slice(&f32::NAN.to_le_bytes());
     fs::write(dir.path().join("nan.onnx"), bytes).unwrap();
-    let wanted =
-        "nan.onnx: constant \"ip2.weight\" holds NaN at position 0; weights must be finite";
+    let wanted = "nan.onnx: node \"ip2\" (Gemm): constant \"ip2.weight\" holds NaN at position 0; weights must be finite";
     for line in [
         "layers nan.onnx",
         "evaluate nan.onnx --data digits",

@@ -13,6 +13,7 @@ mod help;
 mod layers;
 mod measure;
 mod train;
+mod wishes;
 
 use std::fs;
 use std::path::Path;

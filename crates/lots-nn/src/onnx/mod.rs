@@ -3,8 +3,11 @@
 mod array;
 mod attributes;
 pub(crate) mod build;
+mod external;
 mod fold;
+mod limits;
 mod operators;
+mod preprocess;
 mod proto;
 mod read;
 mod tensors;

@@ -1,18 +1,21 @@
 //! From the messages of an ONNX file to a [`Graph`].
 
-use super::OPSETS;
 use super::array::Array;
 use super::attributes::Attributes;
 use super::fold::fold;
 use super::operators::{Output, build};
+use super::preprocess::preprocess;
 use super::proto::{ModelProto, NodeProto, TensorProto, ValueInfo, data_type};
 use super::tensors::{Constant, constant};
+use super::{OPSETS, external, limits};
 use crate::error::{Error, Result};
 use crate::graph::{Action, Graph, Node, Value};
 use crate::network::InputSpec;
+use crate::preprocessing::OpenOptions;
 use crate::tensor::{Tensor, show_shape};
 use prost::Message;
 use std::collections::{HashMap, HashSet};
+use std::path::Path;
 
 /// Largest number of elements of one activation of one image: more is a damaged file, not a network.
 const MAX_ELEMENTS: usize = 1 << 31;
@@ -41,16 +44,26 @@ pub(super) fn possible(shape: &[usize]) -> Result<usize, String> {
         .ok_or_else(|| format!("its output would have the impossible shape {}", show_shape(shape)))
 }
 
-/// Decodes and checks a network; `name` stands for it in messages.
-pub(crate) fn read(bytes: &[u8], name: &str) -> Result<Graph> {
+/// Decodes and checks a network; `name` stands for it in messages. Constants may lie in other files of `folder`.
+pub(crate) fn read(
+    bytes: &[u8],
+    name: &str,
+    folder: Option<&Path>,
+    options: &OpenOptions,
+) -> Result<Graph> {
     let fail = |what: String| Error::Model { network: name.to_owned(), what };
     if bytes.is_empty() {
         return Err(fail("the file is empty; wanted an ONNX network".to_owned()));
     }
+    limits::check(bytes).map_err(fail)?;
     let mut model = ModelProto::decode(bytes).map_err(|e| {
         fail(format!("not an ONNX file, or cut short ({e}); export or copy it again"))
     })?;
     check_header(&model).map_err(fail)?;
+    if let Some(folder) = folder {
+        external::fetch(&mut model, folder).map_err(fail)?;
+    }
+    let preprocessing = preprocess(&mut model, options).map_err(fail)?;
     let Some(graph) = &mut model.graph else {
         return Err(fail(
             "no graph inside; the file is cut short or not an ONNX network".to_owned(),
@@ -81,7 +94,7 @@ pub(crate) fn read(bytes: &[u8], name: &str) -> Result<Graph> {
         )));
     };
     let Reader { input, nodes, values, .. } = reader;
-    Ok(Graph::new(name, model, input, nodes, values, output))
+    Ok(Graph::new(name, model, input, nodes, values, output).with_preprocessing(preprocessing))
 }
 
 fn check_header(model: &ModelProto) -> Result<(), String> {

@@ -39,9 +39,9 @@ pub(crate) fn int_tensor(name: &str, data: &[i64]) -> TensorProto {
 /// Reads a constant; the error says what is wrong with it.
 pub(super) fn constant(t: &TensorProto) -> Result<Constant, String> {
     let what = format!("constant \"{}\"", t.name);
-    if t.data_location != 0 || !t.external_data.is_empty() {
+    if super::external::is_external(t) {
         return Err(format!(
-            "{what} lies in another file; save the network as one file (no external data)"
+            "{what} lies in another file; open the network by its path, or save it as one file (no external data)"
         ));
     }
     let shape: Option<Vec<usize>> = t.dims.iter().map(|&d| usize::try_from(d).ok()).collect();

@@ -191,6 +191,9 @@ fn nodes() -> Vec<Case> {
         |what, model: Model, says: &[&'static str]| all.push((what, model, says.to_vec()));
     let says = &["LSTM", "this operator is not supported"];
     add("operator", one("LSTM", &["image"], vec![]), says);
+    for op in ["RandomNormalLike", "RandomUniform", "Bernoulli", "Multinomial"] {
+        add("random numbers", one(op, &["image"], vec![]), &[op, "export for inference"]);
+    }
     let conv: [(&str, AttributeProto, &str); 16] = [
         ("unknown attribute", int("fancy", 1), "attribute fancy is not supported"),
         ("group 0", int("group", 0), "attribute group is 0"),

@@ -2,10 +2,12 @@
 
 mod decode;
 mod file;
+mod fit;
 mod perturbation;
 
 use std::fmt;
 
+pub use fit::Fit;
 pub use perturbation::perturbation;
 
 /// An 8-bit image, grey (1 channel) or RGB (3 channels).

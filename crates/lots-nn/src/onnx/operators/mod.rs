@@ -55,7 +55,17 @@ fn compute(reader: &Reader<'_>, node: &NodeProto, a: &Attributes<'_>) -> Result<
         "Resize" => resize::resize(reader, node, a),
         op => match reduce::fold_of(op) {
             Some(fold) => reduce::reduce(reader, node, a, fold),
-            None => Err("this operator is not supported".into()),
+            None => Err(unsupported(op)),
         },
     }
+}
+
+/// Why there is nothing for an operator.
+fn unsupported(operator: &str) -> String {
+    let draws = ["RandomNormal", "RandomUniform", "Bernoulli", "Multinomial"];
+    if draws.iter().any(|name| operator.starts_with(name)) {
+        return "it draws random numbers, so that every call gives another result; export for inference (model.eval())"
+            .into();
+    }
+    "this operator is not supported".into()
 }

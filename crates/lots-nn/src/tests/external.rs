@@ -1,0 +1,154 @@
+//! Constants in files beside the network's, as PyTorch exports them.
+
+use super::bad_nodes::right;
+use super::model::Model;
+use crate::graph::Graph;
+use crate::network::Network;
+use crate::onnx::StringEntry;
+use std::fs;
+use std::path::PathBuf;
+
+/// A folder of its own for each test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("lots-nn-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir_all(path.join("inside")).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// [`right`] with its weights elsewhere, by these entries, and the bytes that they are.
+fn elsewhere(entries: &[(&str, &str)]) -> (Model, Vec<u8>) {
+    let mut weights = Vec::new();
+    let model = right().change(|m| {
+        let t = &mut m.graph.as_mut().unwrap().initializer[0];
+        weights = std::mem::take(&mut t.raw_data);
+        t.data_location = 1;
+        t.external_data = entries
+            .iter()
+            .map(|(k, v)| StringEntry { key: (*k).into(), value: (*v).into() })
+            .collect();
+    });
+    (model, weights)
+}
+
+#[test]
+fn weights_are_read_from_where_they_lie() {
+    let folder = Folder::new("external-good");
+    let wanted = Graph::from_onnx(&right().bytes(), "right").unwrap();
+    let cases: [&[(&str, &str)]; 4] = [
+        &[("location", "w.bin"), ("offset", "16"), ("length", "216"), ("checksum", "unread")],
+        &[("location", "w.bin"), ("offset", "16")],
+        &[("location", "inside/w.bin"), ("length", "216")],
+        &[("location", "./inside/w.bin")],
+    ];
+    for entries in cases {
+        let (model, weights) = elsewhere(entries);
+        fs::write(folder.0.join("w.bin"), [&[7; 16], &weights[..]].concat()).unwrap();
+        fs::write(folder.0.join("inside/w.bin"), &weights).unwrap();
+        let path = folder.0.join("model.onnx");
+        fs::write(&path, model.bytes()).unwrap();
+        let network = Graph::open(&path).unwrap();
+        assert_eq!(network.layers(), wanted.layers(), "{entries:?}");
+        // Written as one file, which is that with its weights inside.
+        assert_eq!(network.to_onnx(), wanted.to_onnx(), "{entries:?}");
+    }
+}
+
+#[test]
+fn a_constant_of_a_node_may_lie_elsewhere_too() {
+    let folder = Folder::new("external-node");
+    let (model, weights) = elsewhere(&[("location", "w.bin")]);
+    let model = model.change(|m| {
+        let graph = m.graph.as_mut().unwrap();
+        let constant = graph.initializer.remove(0);
+        let mut node = graph.node[0].clone();
+        (node.op_type, node.name, node.input) = ("Constant".into(), "k".into(), vec![]);
+        node.output = vec!["w".into()];
+        node.attribute = vec![crate::onnx::AttributeProto {
+            name: "value".into(),
+            t: Some(constant),
+            kind: 4,
+            ..Default::default()
+        }];
+        graph.node.insert(0, node);
+    });
+    fs::write(folder.0.join("w.bin"), weights).unwrap();
+    fs::write(folder.0.join("model.onnx"), model.bytes()).unwrap();
+    assert_eq!(Graph::open(folder.0.join("model.onnx")).unwrap().layers()[0].parameters, 54);
+}
+
+#[test]
+fn what_is_not_there_or_elsewhere_is_refused() {
+    let folder = Folder::new("external-bad");
+    let (_, weights) = elsewhere(&[]);
+    fs::write(folder.0.join("w.bin"), &weights).unwrap();
+    fs::write(folder.0.join("short.bin"), &weights[1..]).unwrap();
+    let (outer, inner) = (&folder.0, folder.0.join("inside"));
+    let absolute = outer.join("w.bin").display().to_string();
+    #[cfg(unix)]
+    std::os::unix::fs::symlink(outer.join("w.bin"), inner.join("link.bin")).unwrap();
+    fs::write(inner.join("w.bin"), &weights).unwrap();
+    let cases: [(&[(&str, &str)], &str); 15] = [
+        (&[("offset", "0")], "does not say in which; export it again"),
+        (&[("location", "")], "no place within the network's folder; copy that file beside"),
+        (&[("location", "../w.bin")], "no place within the network's folder"),
+        (&[("location", "x/../../w.bin")], "no place within the network's folder"),
+        (&[("location", &absolute)], "no place within the network's folder"),
+        (&[("location", "link.bin")], "no place within the network's folder"),
+        (&[("location", "none.bin")], "lies in \"none.bin\", which cannot be read: "),
+        (
+            &[("location", "none.bin")],
+            "put it beside the network, or export with external_data=False",
+        ),
+        (&[("location", ".")], "which is no file; put it"),
+        (&[("location", "w.bin"), ("offset", "-1")], "has offset \"-1\", wanted a number of bytes"),
+        (&[("location", "w.bin"), ("length", "many")], "has length \"many\", wanted"),
+        (
+            &[("location", "w.bin"), ("length", "217")],
+            "217 bytes from byte 0 on, but that file has 216",
+        ),
+        (
+            &[("location", "w.bin"), ("offset", "18446744073709551615"), ("length", "216")],
+            "216 bytes from byte 18446744073709551615 on, but that file has 216 bytes",
+        ),
+        (&[("location", "w.bin"), ("offset", "4")], "wants 54 numbers, found 53"),
+        (&[("location", "w.bin"), ("offset", "1")], "no multiple of 4"),
+    ];
+    let path = inner.join("model.onnx");
+    for (entries, wanted) in cases {
+        fs::write(&path, elsewhere(entries).0.bytes()).unwrap();
+        let refused = Graph::open(&path).unwrap_err().to_string();
+        let whole = refused.starts_with(&format!("{}: ", path.display()))
+            && refused.contains("constant \"w\" ");
+        assert!(whole && refused.contains(wanted), "{entries:?}: {refused}");
+    }
+}
+
+/// Constants without end that all name the same bytes of one file.
+#[test]
+fn bytes_are_fetched_once() {
+    let folder = Folder::new("external-bomb");
+    let (model, weights) = elsewhere(&[("location", "w.bin")]);
+    let model = model.change(|m| {
+        let constants = &mut m.graph.as_mut().unwrap().initializer;
+        let again = crate::onnx::TensorProto { name: "again".into(), ..constants[0].clone() };
+        constants.push(again);
+    });
+    fs::write(folder.0.join("w.bin"), weights).unwrap();
+    fs::write(folder.0.join("model.onnx"), model.bytes()).unwrap();
+    let refused = Graph::open(folder.0.join("model.onnx")).unwrap_err().to_string();
+    assert!(
+        refused.contains("constant \"again\" lies in \"w.bin\", where the constants together"),
+        "{refused}"
+    );
+}
