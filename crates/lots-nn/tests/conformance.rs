@@ -147,8 +147,8 @@ fn run(form: &Form) -> Outcome {
     // Of one image; a layer has at least one axis.
     let wanted = form.outputs.shape.get(1..).filter(|s| !s.is_empty()).unwrap_or(&[1]);
     let output = network.output();
-    let shapes = network.layers().iter().filter(|l| l.id == output).map(|l| &l.shape);
-    for shape in shapes.filter(|shape| *shape != wanted) {
+    let mut shapes = network.layers().iter().filter(|l| l.id == output).map(|l| &l.shape);
+    if let Some(shape) = shapes.find(|shape| *shape != wanted) {
         return Outcome::Wrong(format!("makes shape {shape:?}, wanted {wanted:?}"));
     }
     let tolerance = match FOUR_DIGITS {
@@ -308,7 +308,11 @@ fn the_table_has_every_operator_that_lots_reads() {
     let names = std::fs::read_to_string(data().join("onnx_operators.txt")).unwrap();
     let known = |operator: &str, inputs: &[&str]| {
         let network = Graph::from_onnx(&network_of(operator, inputs), operator);
-        let unknown = ["this operator is not supported", "does not compute it with integers"];
+        let unknown = [
+            "this operator is not supported",
+            "does not compute it with integers",
+            "draws random numbers",
+        ];
         // Whatever else is wrong with the node or the network, the operator was read.
         !network.is_err_and(|e| unknown.iter().any(|what| e.to_string().contains(what)))
     };
