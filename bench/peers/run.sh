@@ -1,9 +1,23 @@
 #!/usr/bin/env bash
-# Measures Lots against PyTorch on the same work, in turn, and prints the ratios. Makes the Python environment it needs.
+# Measures Lots against PyTorch on the same work, in turn. Makes the Python environment it needs.
+#
+#     bench/peers/run.sh [lenet] [networks] [attacks]      default: all three
 set -euo pipefail
+(($#)) || set -- lenet networks attacks
+for what; do
+    [[ $what =~ ^(lenet|networks|attacks)$ ]] || {
+        echo "wanted lenet, networks or attacks, found $what" >&2
+        exit 2
+    }
+done
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 setup=$("$here/setup.sh" | tee /dev/stderr)
 export LOTS_PEERS_PYTHON=${setup##*python: }
 cd "$here/../.."
-cargo bench --quiet -p lots-nn --bench peers
-exec cargo bench --quiet -p lots --bench attacks
+for what; do
+    case $what in
+    lenet) cargo bench --quiet -p lots-nn --bench peers ;;
+    networks) cargo bench --quiet -p lots-nn --bench networks ;;
+    attacks) cargo bench --quiet -p lots --bench attacks ;;
+    esac
+done

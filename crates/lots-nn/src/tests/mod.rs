@@ -26,3 +26,4 @@ mod reduce;
 mod resize;
 mod training;
 mod unary;
+mod whole_networks;
