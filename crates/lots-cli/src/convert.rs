@@ -1,13 +1,12 @@
 //! `lots convert`
 
-use std::fs::{self, File};
-use std::io::Read;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow};
 use clap::Args;
-use lots::write_file_with;
+use lots::{read_class_names, write_file_with};
 use lots_nn::VggFace;
 use serde::Serialize;
 
@@ -18,9 +17,6 @@ use crate::progress;
 
 /// The list of classes in the archives in which VGG Face is published.
 const NAMES: &str = "names.txt";
-
-/// Bytes of the names of 2622 people, and more.
-const MAX_NAMES: u64 = 1 << 20;
 
 #[derive(Args)]
 #[command(after_help = "\
@@ -77,7 +73,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     let names = arguments.names();
     if let Some(path) = &names {
         network
-            .name_classes(read_names(path)?)
+            .name_classes(read_class_names(path)?)
             .map_err(|e| anyhow!("{}: {e}; give another file with --names", path.display()))?;
     }
     let model = out.path.display().to_string();
@@ -137,18 +133,4 @@ impl Report {
             megabytes(model_size)
         )
     }
-}
-
-/// The lines of a file of names.
-fn read_names(path: &Path) -> Result<Vec<String>> {
-    let shown = path.display();
-    let mut text = String::new();
-    File::open(path)
-        .and_then(|file| file.take(MAX_NAMES).read_to_string(&mut text))
-        .with_context(|| format!("cannot read {shown}"))?;
-    let names: Vec<String> = text.lines().map(|line| line.trim().to_owned()).collect();
-    if let Some(at) = names.iter().position(String::is_empty) {
-        bail!("line {} of {shown} is empty, wanted a class name in each", at + 1);
-    }
-    Ok(names)
 }

@@ -12,11 +12,13 @@ mod proto;
 mod read;
 mod tensors;
 
+#[cfg(feature = "convert")]
+pub(crate) use proto::data_type;
 #[cfg(test)]
 pub(crate) use proto::{
     AttributeProto, Dim, NodeProto, OperatorSetId, ShapeProto, TensorType, TypeProto, ValueInfo,
 };
-pub(crate) use proto::{GraphProto, ModelProto, StringEntry, TensorProto, data_type};
+pub(crate) use proto::{GraphProto, ModelProto, StringEntry, TensorProto};
 pub(crate) use read::read;
 pub(crate) use tensors::{float_tensor, int_tensor};
 
