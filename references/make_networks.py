@@ -198,7 +198,8 @@ def calibrate(network, module):
         else:
             output = type(layer).forward(layer, *inputs)
             if layer.bias is not None:
-                output = output - layer.bias.view(-1, *[1] * (3 if output.dim() == 4 else 0)).squeeze(-1) if output.dim() == 4 else output - layer.bias
+                bias = layer.bias
+                output = output - (bias.view(-1, 1, 1) if isinstance(layer, torch.nn.Conv2d) else bias)
             name = f"{owner}.weight"
             fill(name, 0.0, recipes[name].spread / output.std())
 
@@ -419,7 +420,8 @@ def write(network, folder):
     wanted = results(network, exact, x, seed)
     names = ("output", "middle", "gradient", "middle gradient")
     errors = {name: relative(a.double().numpy(), b.numpy()) for name, a, b in zip(names, results(network, single, x.float(), seed), wanted)}
-    entry = {"name": network.name, "seed": seed, "kinks": short(far) if far < float("inf") else None, "float32": {name: short(e) for name, e in errors.items()}, "files": []}
+    entry = {"name": network.name, "seed": seed, "kinks": short(far) if far < float("inf") else None,
+             "float32": {name: short(e) for name, e in errors.items()}, "files": []}
     problems = [] if far >= MARGIN else ["too near to a kink"]
     for (way, model), match in zip(files, found):
         fill(model, match, recipes, shapes)

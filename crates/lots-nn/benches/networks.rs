@@ -31,11 +31,6 @@ fn main() {
         peer.ask(&format!("export {name}"));
     }
     peer.quit();
-    println!("medians of {ROUNDS} interleaved rounds; memory is the most that the process had\n");
-    println!(
-        "{:<9} {:<14} {:>8} {:>10} {:>14} {:>16}",
-        "network", "", "load", "loaded", "and one image", "there and back"
-    );
     for name in NETWORKS {
         let status = Command::new(std::env::current_exe().unwrap())
             .args(["--network", name, path])
@@ -77,6 +72,11 @@ fn measure(name: &str, folder: &Path) {
     let used = peak();
 
     let Some(mut peer) = Peer::start("networks.py", &[folder.to_str().unwrap()]) else { return };
+    println!("medians of {ROUNDS} interleaved rounds; memory is the most that the process had\n");
+    println!(
+        "{:<9} {:<14} {:>8} {:>10} {:>14} {:>16}",
+        "network", "", "load", "loaded", "and one image", "there and back"
+    );
     let number = |answer: &serde_json::Value, key: &str| answer[key].as_f64().unwrap();
     let their_load = number(&peer.ask(&format!("load {name}")), "seconds");
     let their_loaded = peer.ask("memory");
@@ -107,7 +107,7 @@ fn measure(name: &str, folder: &Path) {
         row(layout, their_load, loaded, used, median(seconds));
     }
     println!(
-        "{:<9} {:<14} {:>8} {:>7.0} MB before loading",
+        "{:<9} {:<14} {:>8} {:>7.0} MB before loading\n",
         "",
         "PyTorch",
         "",
