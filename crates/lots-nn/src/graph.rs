@@ -141,16 +141,16 @@ impl Graph {
     /// # Errors
     /// When the bytes are no ONNX network, or use an operator or attribute that is not supported: named by node.
     pub fn from_onnx(bytes: &[u8], name: &str) -> Result<Self> {
-        Self::read(bytes, name, None, &OpenOptions::default())
+        Self::read(onnx::decode(bytes, name)?, name, None, &OpenOptions::default())
     }
 
     fn read(
-        bytes: &[u8],
+        model: ModelProto,
         name: &str,
         folder: Option<&Path>,
         options: &OpenOptions,
     ) -> Result<Self> {
-        let mut graph = onnx::read(bytes, name, folder, options)?;
+        let mut graph = onnx::read(model, name, folder, options)?;
         graph.number_layers()?;
         Ok(graph)
     }
@@ -216,7 +216,11 @@ impl Graph {
         // The folder of a bare name is the current one.
         let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
         let folder = folder.unwrap_or(Path::new("."));
-        Self::read(&bytes, &path.display().to_string(), Some(folder), options)
+        let name = path.display().to_string();
+        let model = onnx::decode(&bytes, &name)?;
+        // Large: the message has it all.
+        drop(bytes);
+        Self::read(model, &name, Some(folder), options)
     }
 
     /// The network as an ONNX file, with its weights as they are now and `metadata` (key, value) in place of its own.

@@ -19,7 +19,7 @@ pub(crate) use proto::{
     AttributeProto, Dim, NodeProto, OperatorSetId, ShapeProto, TensorType, TypeProto, ValueInfo,
 };
 pub(crate) use proto::{GraphProto, ModelProto, StringEntry, TensorProto};
-pub(crate) use read::read;
+pub(crate) use read::{decode, read};
 pub(crate) use tensors::{float_tensor, int_tensor};
 
 /// Operator sets that Lots reads. Within them the operators that it has keep their meaning.

@@ -44,21 +44,26 @@ pub(super) fn possible(shape: &[usize]) -> Result<usize, String> {
         .ok_or_else(|| format!("its output would have the impossible shape {}", show_shape(shape)))
 }
 
-/// Decodes and checks a network; `name` stands for it in messages. Constants may lie in other files of `folder`.
-pub(crate) fn read(
-    bytes: &[u8],
-    name: &str,
-    folder: Option<&Path>,
-    options: &OpenOptions,
-) -> Result<Graph> {
+/// Decodes a file; `name` stands for it in messages.
+pub(crate) fn decode(bytes: &[u8], name: &str) -> Result<ModelProto> {
     let fail = |what: String| Error::Model { network: name.to_owned(), what };
     if bytes.is_empty() {
         return Err(fail("the file is empty; wanted an ONNX network".to_owned()));
     }
     limits::check(bytes).map_err(fail)?;
-    let mut model = ModelProto::decode(bytes).map_err(|e| {
-        fail(format!("not an ONNX file, or cut short ({e}); export or copy it again"))
-    })?;
+    ModelProto::decode(bytes)
+        .map_err(|e| fail(format!("not an ONNX file, or cut short ({e}); export or copy it again")))
+}
+
+/// Checks a network and makes it ready to run; `name` stands for it in messages. Constants may lie in other files of
+/// `folder`.
+pub(crate) fn read(
+    mut model: ModelProto,
+    name: &str,
+    folder: Option<&Path>,
+    options: &OpenOptions,
+) -> Result<Graph> {
+    let fail = |what: String| Error::Model { network: name.to_owned(), what };
     check_header(&model).map_err(fail)?;
     if let Some(folder) = folder {
         external::fetch(&mut model, folder).map_err(fail)?;

@@ -25,7 +25,7 @@ fn eye(axes: [usize; 3]) -> Model {
 }
 
 fn open(model: &Model, options: &OpenOptions) -> Result<Graph, Error> {
-    onnx::read(&model.bytes(), "file.onnx", None, options)
+    onnx::read(onnx::decode(&model.bytes(), "file.onnx")?, "file.onnx", None, options)
 }
 
 fn described(format: &str, range: &str) -> impl FnOnce(&mut onnx::ModelProto) {
@@ -204,7 +204,9 @@ fn metadata_say_what_is_wanted_unless_options_do() {
 fn preprocessing_comes_on_top_of_preprocessing() {
     let twice = OpenOptions { range: Some(range(0.0, 510.0)), ..OpenOptions::default() };
     let first = open(&eye([1, 2, 3]), &twice).unwrap();
-    let second = onnx::read(&first.to_onnx(), "second", None, &twice).unwrap();
+    let second = onnx::decode(&first.to_onnx(), "second")
+        .and_then(|model| onnx::read(model, "second", None, &twice))
+        .unwrap();
     let wanted = Preprocessing { range: range(0.0, 1020.0), ..Preprocessing::raw() };
     report(&compare(&second, 1, &wanted));
     let names: Vec<&str> = second.layers().iter().map(|l| l.name.as_str()).collect();
