@@ -29,7 +29,7 @@ pub(crate) struct GalleryArguments {
     distance: DistanceName,
     /// Largest distance at which an identity counts; what is farther from all of them is "unknown" [default: none, the
     /// nearest counts]
-    #[arg(long, value_name = "T", requires = "gallery")]
+    #[arg(long, value_name = "T", requires = "gallery", allow_negative_numbers = true)]
     #[arg(help_heading = "Networks that extract features")]
     threshold: Option<f32>,
 }

@@ -42,6 +42,8 @@ struct Row<'a> {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     let network = arguments.model.open()?;
+    // Not shown here, but wrong ones are told.
+    arguments.model.names(&network)?;
     let wanted = arguments.layers.of(&network)?;
     let landmarks = network.landmarks();
     let few = network.layers().iter().all(|l| l.index.is_some() == landmarks.contains(&l.id));

@@ -54,6 +54,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     arguments.out.check()?;
     arguments.threads.start()?;
     let network = arguments.model.open()?;
+    // Not shown here, but wrong ones are told.
+    arguments.model.names(&network)?;
     let layer = one_layer(&network, "--layer", &arguments.layer)?;
     let images = open(&arguments.images, &arguments.fit, &network, &[])?;
     let rows = represent(&network, &images, layer)?;
