@@ -161,6 +161,12 @@ fn resized() -> Cases {
         ("Resize", twice(), mode(coordinates, "tf_crop_and_resize"), "Lots supports half_pixel"),
         (
             "Resize",
+            scales(&[1.0, 1.0, 1.3, 1.0]),
+            mode(coordinates, "align_corners"),
+            "6 elements times 1.3 make no whole number",
+        ),
+        (
+            "Resize",
             twice(),
             mode("keep_aspect_ratio_policy", "not_larger"),
             "Lots supports stretch",

@@ -6,6 +6,8 @@ use super::model::{Draw, to_model};
 use super::naive::{Net, Op, Parameter, Window};
 use super::networks::{binary, conv, flatten, gemm, max_pool, relu, scale};
 use super::operators::weights;
+use super::reduce::reduction;
+use super::resize::{self, by, resize};
 use crate::graph::Graph;
 use crate::kernels::Isa;
 use crate::network::{Cotangent, LayerId, Network};
@@ -98,13 +100,36 @@ fn sums(draw: &mut Draw) -> Net {
     net
 }
 
+/// Transposed convolution, resizing, products of two activations, reductions of neighbours and across them.
+fn axes(draw: &mut Draw) -> Net {
+    let mut net = Net::new(&[2, 9, 7]);
+    let window = Window { stride: [2, 2], ..Window::new([3, 3]) };
+    let op = Op::ConvTranspose { window, groups: 1, output_padding: [0, 0], output_shape: None };
+    let wide = net.push(op, &[0], vec![weights(draw, &[2, 5, 3, 3], 5)]);
+    let to = [(5, 5), (19, 12), (15, 10)].map(|(from, to)| resize::Axis { from, to, scale: None });
+    let small = net.push(resize(by("cubic"), &to, draw).unwrap(), &[wide], vec![]);
+    let turned = net.push(Op::Reshape { shape: vec![0, 5, 10, 12] }, &[small], vec![]);
+    let shapes = [vec![1, 5, 12, 10], vec![1, 5, 10, 12]];
+    let product = net.push(Op::Product { constant: None, shapes }, &[small, turned], vec![]);
+    let [across, mean, most] =
+        [("ReduceL2", &[1][..]), ("ReduceMean", &[2, 3]), ("ReduceMax", &[1, 2, 3])]
+            .map(|(name, axes)| net.push(reduction(name, 4, axes, true, draw), &[product], vec![]));
+    let sum = binary(&mut net, "Add", across, mean);
+    let sum = binary(&mut net, "Mul", sum, most);
+    net.push(reduction("ReduceSum", 4, &[0, 3], false, draw), &[sum], vec![]);
+    net
+}
+
 /// The networks, with as many images as the largest batch.
 fn networks() -> Vec<(&'static str, Graph, Array4<f32>)> {
     let mut draw = Draw::new(11);
     let mut all = Vec::new();
-    for (name, make) in
-        [("chain", chain as fn(&mut Draw) -> Net), ("branches", branches), ("sums", sums)]
-    {
+    for (name, make) in [
+        ("chain", chain as fn(&mut Draw) -> Net),
+        ("branches", branches),
+        ("sums", sums),
+        ("axes", axes),
+    ] {
         let net = make(&mut draw);
         let graph = Graph::from_onnx(&to_model(&net, &mut draw).bytes(), name).unwrap();
         all.push((name, graph));

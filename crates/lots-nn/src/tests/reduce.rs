@@ -25,7 +25,13 @@ const NAMES: [&str; 8] = [
 ];
 
 /// Reduction `name` over `axes` of [1, input], written in one of the ways that mean this.
-fn reduction(name: &'static str, rank: usize, axes: &[usize], keep: bool, draw: &mut Draw) -> Op {
+pub(super) fn reduction(
+    name: &'static str,
+    rank: usize,
+    axes: &[usize],
+    keep: bool,
+    draw: &mut Draw,
+) -> Op {
     let mut written = Written::default();
     let all = axes.len() == rank;
     let list: Vec<i64> =

@@ -18,20 +18,26 @@ const SCALES: [f32; 9] = [1.0, 2.0, 3.0, 0.5, 1.5, 2.5, 0.75, 1.3, 0.6];
 
 /// How one axis is resized.
 #[derive(Clone, Copy, Debug)]
-struct Axis {
-    from: usize,
-    to: usize,
-    scale: Option<f32>,
+pub(super) struct Axis {
+    pub(super) from: usize,
+    pub(super) to: usize,
+    pub(super) scale: Option<f32>,
 }
 
 /// The attributes of one node.
 #[derive(Clone, Copy, Debug)]
-struct How {
+pub(super) struct How {
     mode: &'static str,
     coordinates: &'static str,
     nearest: &'static str,
     a: f32,
     exclude_outside: bool,
+}
+
+/// `mode`, and all else at its default.
+pub(super) fn by(mode: &'static str) -> How {
+    let (coordinates, nearest) = ("half_pixel", "round_prefer_floor");
+    How { mode, coordinates, nearest, a: -0.75, exclude_outside: false }
 }
 
 impl How {
@@ -189,7 +195,7 @@ fn how() -> impl Strategy<Value = How> {
 }
 
 /// The operator over [1, input] resized to `axes`; ties that rounding decides are no case.
-fn resize(how: How, axes: &[Axis], draw: &mut Draw) -> Option<Op> {
+pub(super) fn resize(how: How, axes: &[Axis], draw: &mut Draw) -> Option<Op> {
     let images = Axis { from: 1, to: 1, scale: axes[0].scale.map(|_| 1.0) };
     let all = [&[images], axes].concat();
     let (terms, tie) = how.terms(&all);
@@ -236,13 +242,7 @@ proptest! {
 /// Sizes whose quotients f32 rounds to the wrong side of an integer: 9 to 6, elements 0, 1, 3, 4, 6 and 7.
 #[test]
 fn places_of_given_sizes_are_exact() {
-    let how = How {
-        mode: "nearest",
-        coordinates: "asymmetric",
-        nearest: "floor",
-        a: -0.75,
-        exclude_outside: false,
-    };
+    let how = How { coordinates: "asymmetric", nearest: "floor", ..by("nearest") };
     for (from, to) in [(9, 6), (7, 49), (49, 7), (35, 25), (26, 39)] {
         let axes = [Axis { from, to, scale: None }];
         let Some(Op::Sums { name, written, shape, .. }) = resize(how, &axes, &mut Draw::new(1))
