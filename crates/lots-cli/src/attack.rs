@@ -398,9 +398,6 @@ to that layer, or units that are off (ReLU) or saturated (Sigmoid) let nothing
 through. Try another --layer, --target, --units or --method.
 ";
 
-/// Columns for the name of a target.
-const TOWARDS: usize = 22;
-
 fn text(records: &[Record], results: &Results) -> String {
     let Some(first) = records.first() else { return String::new() };
     let mut text = String::new();
@@ -434,6 +431,9 @@ fn is_recognised(record: &Record) -> bool {
     record.own.is_some() || record.other.is_some()
 }
 
+/// Columns for the name of a target: the table fits a terminal with all others full.
+const TOWARDS: usize = 18;
+
 /// A table of records; `first` others stand before them.
 pub(crate) fn rows(records: &[Record], first: usize) -> String {
     let is_recognised = records.iter().any(is_recognised);
@@ -446,7 +446,7 @@ pub(crate) fn rows(records: &[Record], first: usize) -> String {
     let mut rows = vec![header.iter().map(|&name| name.to_owned()).collect::<Vec<_>>()];
     for (i, record) in records.iter().enumerate() {
         let towards = record.hot.map(|hot| called(&record.hot_name, hot));
-        let towards = towards.or_else(|| record.target.as_deref().map(short));
+        let towards = towards.or_else(|| record.target.as_deref().map(ending));
         let misread = record.origin_class_name.clone();
         let class = match (record.outcome, &record.label_name) {
             (Ending::Adversarial, Some(name)) => name.clone(),
@@ -462,7 +462,7 @@ pub(crate) fn rows(records: &[Record], first: usize) -> String {
         };
         let mut row = vec![
             format!("{:04}", first + i + 1),
-            record.layer.replace(char::is_control, "?"),
+            plain(&record.layer),
             towards.unwrap_or_else(|| "-".to_owned()),
             class,
         ];
@@ -499,14 +499,17 @@ fn called(name: &Option<String>, class: usize) -> String {
     }
 }
 
-/// The end of a long name, which tells more than its beginning.
-fn short(name: &str) -> String {
-    let name = name.replace(char::is_control, "?");
+/// A name as a terminal can show it.
+fn plain(name: &str) -> String {
+    name.replace(char::is_control, "?")
+}
+
+/// The end of a long name, which tells more of a path than its beginning.
+fn ending(name: &str) -> String {
+    let name = plain(name);
     let length = name.chars().count();
     if length <= TOWARDS {
         return name;
     }
-    name.chars()
-        .skip(length - TOWARDS + 1)
-        .fold("…".to_owned(), |text, c| text + c.encode_utf8(&mut [0; 4]))
+    std::iter::once('…').chain(name.chars().skip(length - TOWARDS + 1)).collect()
 }
