@@ -7,7 +7,7 @@ use crate::onnx::{self, ModelProto};
 use crate::ops::Operator;
 use crate::preprocessing::{OpenOptions, Preprocessing};
 use prost::Message;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -109,8 +109,9 @@ impl Graph {
             .collect();
         // Parameters are kept once, in the operators; `to_onnx` puts them back.
         if let Some(graph) = &mut model.graph {
+            let parameters: HashSet<&String> = nodes.iter().flat_map(|n| &n.parameters).collect();
             for t in &mut graph.initializer {
-                if nodes.iter().any(|n| n.parameters.contains(&t.name)) {
+                if parameters.contains(&t.name) {
                     t.raw_data = Vec::new();
                     t.float_data = Vec::new();
                 }
@@ -241,7 +242,10 @@ impl Graph {
                 let Action::Run(op) = &node.action else { continue };
                 for (name, parameter) in node.parameters.iter().zip(op.parameters()) {
                     if let Some(t) = graph.initializer.iter_mut().find(|t| t.name == *name) {
-                        *t = onnx::float_tensor(name, parameter.value);
+                        // The file's own shape: kernels of one axis are kept as of two.
+                        let dims = std::mem::take(&mut t.dims);
+                        *t =
+                            onnx::TensorProto { dims, ..onnx::float_tensor(name, parameter.value) };
                     }
                 }
             }

@@ -10,15 +10,22 @@ pub(super) struct Array<T> {
 impl<T: Copy> Array<T> {
     /// The array whose axis a takes the elements that `axes[a]` lists; `None` lists `fill`.
     pub(super) fn pick(&self, axes: &[Vec<Option<usize>>], fill: T) -> Self {
-        let mut places = vec![Some(0)];
+        // Places fit 32 bits; the last number stands for `fill`.
+        let mut places = vec![0];
         for (axis, &size) in axes.iter().zip(&self.shape) {
-            let along =
-                |base: Option<usize>| axis.iter().map(move |at| Some(base? * size + (*at)?));
-            places = places.into_iter().flat_map(along).collect();
+            let mut next = Vec::with_capacity(places.len() * axis.len());
+            for base in places {
+                next.extend(axis.iter().map(|at| match at {
+                    Some(at) if base != u32::MAX => base * size as u32 + *at as u32,
+                    _ => u32::MAX,
+                }));
+            }
+            places = next;
         }
+        let element = |at: u32| if at == u32::MAX { fill } else { self.data[at as usize] };
         Self {
             shape: axes.iter().map(Vec::len).collect(),
-            data: places.into_iter().map(|at| at.map_or(fill, |at| self.data[at])).collect(),
+            data: places.into_iter().map(element).collect(),
         }
     }
 

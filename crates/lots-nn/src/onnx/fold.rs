@@ -6,7 +6,7 @@ use super::array::Array;
 use super::attributes::Attributes;
 use super::operators::{Output, arrange, arranges, build, floats};
 use super::proto::{NodeProto, data_type};
-use super::read::{Reader, Side, axis, check_table};
+use super::read::{Reader, Side, axis, check_table, possible};
 use super::tensors::{Constant, constant};
 use crate::graph::Action;
 use crate::kernels::Isa;
@@ -71,13 +71,19 @@ fn shape_of(reader: &Reader<'_>, node: &NodeProto, a: &Attributes<'_>) -> Result
 
 fn cast(reader: &Reader<'_>, node: &NodeProto, a: &Attributes<'_>) -> Result<Constant, String> {
     let to = i32::try_from(a.int("to", 0)?).unwrap_or_default();
+    // Of 8-bit floats only, which are refused.
+    a.int("saturate", 1)?;
     let bool = to == data_type::BOOL;
     let to_float = to == data_type::FLOAT;
     let to_int = bool || matches!(to, data_type::INT64 | data_type::INT32);
     let Side::Constant(from) = reader.side(&node.input[0])? else {
         return Err("its input is no constant".into());
     };
+    let fits = |x: &i64| to != data_type::INT32 || i32::try_from(*x).is_ok();
     match from {
+        Constant::Ints(x) if to_int && !x.data.iter().all(fits) => {
+            Err("its integers do not fit 32 bits".into())
+        }
         Constant::Floats(t) if to_int => {
             let number = |&x: &f32| if bool { i64::from(x != 0.0) } else { x as i64 };
             let data = t.data().iter().map(number).collect();
@@ -163,7 +169,7 @@ fn dequantized(
     }
     let number = |(i, &x): (usize, &i64)| {
         let k = i / inner % axis_size;
-        (x - zeros[k]) as f32 * scale.data()[k]
+        x.saturating_sub(zeros[k]) as f32 * scale.data()[k]
     };
     floats(x.shape, x.data.iter().enumerate().map(number).collect())
 }
@@ -259,7 +265,10 @@ fn reduced(node: &NodeProto, a: &Attributes<'_>, x: &Array<i64>) -> Result<Const
     if x.shape.len() > 1 {
         return Err("Lots reduces lists of integers only".into());
     }
-    a.ints("axes")?;
+    let axes = a.ints("axes")?;
+    if a.int("noop_with_empty_axes", 0)? != 0 && node.input.len() < 2 && axes.is_none() {
+        return Ok(Constant::Ints(x.clone()));
+    }
     let result = match node.op_type.as_str() {
         "ReduceProd" => x.data.iter().try_fold(1i64, |p, &x| p.checked_mul(x)),
         "ReduceSum" => x.data.iter().try_fold(0i64, |s, &x| s.checked_add(x)),
@@ -278,6 +287,7 @@ fn computed(
     a: &Attributes<'_>,
 ) -> Result<Constant, String> {
     let x = reader.weights(node, 0)?;
+    possible(x.shape())?;
     let built = reader.with_activation(&node.input[0], x.shape(), |r| build(r, node, a))?;
     let Some(Output::Value(made)) = built.into_iter().next() else {
         return Err("it makes no floats".into());

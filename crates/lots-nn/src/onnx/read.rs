@@ -14,6 +14,7 @@ use crate::network::InputSpec;
 use crate::preprocessing::OpenOptions;
 use crate::tensor::{Tensor, show_shape};
 use prost::Message;
+use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
@@ -26,7 +27,8 @@ const MAX_TABLE: usize = 1 << 27;
 
 /// Refuses a table of more than [`MAX_TABLE`] entries before it is made.
 pub(super) fn check_table(what: &str, sizes: &[usize]) -> Result<(), String> {
-    let entries = sizes.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
+    // An axis of nothing hides no huge one.
+    let entries = sizes.iter().try_fold(1usize, |n, &d| n.checked_mul(d.max(1)));
     if entries.is_some_and(|n| n <= MAX_TABLE) {
         return Ok(());
     }
@@ -180,6 +182,8 @@ pub(super) struct Reader<'f> {
     /// The constant behind each name that Identity gave it.
     aliases: HashMap<String, String>,
     by_name: HashMap<String, usize>,
+    /// Elements of constants that may still be copied or computed.
+    allowance: Cell<usize>,
     /// Names that a node or the network's output takes.
     used: HashSet<&'f str>,
     input: InputSpec,
@@ -243,6 +247,8 @@ impl<'f> Reader<'f> {
         };
         let (spec, shape) = input_spec(input).map_err(fail)?;
         let value = Value { name: input.name.clone(), shape, root: 0 };
+        let sizes = graph.initializer.iter();
+        let bytes: usize = sizes.map(|t| t.raw_data.len() + 4 * t.float_data.len()).sum();
         let taken = graph.node.iter().flat_map(|n| &n.input);
         let given = graph.output.iter().map(|o| &o.name);
         Ok(Self {
@@ -250,6 +256,7 @@ impl<'f> Reader<'f> {
             computed: HashMap::new(),
             aliases: HashMap::new(),
             by_name: HashMap::from([(input.name.clone(), 0)]),
+            allowance: Cell::new(MAX_TABLE.saturating_mul(2).saturating_add(16 * bytes)),
             used: taken.chain(given).map(String::as_str).collect(),
             input: spec,
             nodes: Vec::new(),
@@ -267,12 +274,22 @@ impl<'f> Reader<'f> {
         self.computed.contains_key(name) || self.stored.contains_key(name)
     }
 
-    /// The constant of this name.
+    /// A copy of the constant of this name, if there is one.
     fn constant(&self, name: &str) -> Option<Result<Constant, String>> {
-        if let Some(c) = self.computed.get(name) {
-            return Some(Ok(c.clone()));
-        }
-        self.stored.get(name).map(|t| constant(t))
+        let found = match self.computed.get(name) {
+            Some(c) => Ok(c.clone()),
+            None => constant(self.stored.get(name)?),
+        };
+        Some(found.and_then(|c| self.spend(c.elements()).map(|()| c)))
+    }
+
+    /// Refuses files that make much of little: counts copies of constants, and constants that are computed.
+    fn spend(&self, elements: usize) -> Result<(), String> {
+        let left = self.allowance.get().checked_sub(elements);
+        self.allowance.set(left.unwrap_or(0));
+        left.map(|_| ()).ok_or_else(|| {
+            "the constants behind it are far larger than the file; no network needs that".to_owned()
+        })
     }
 
     /// What input `name` is.
@@ -374,12 +391,14 @@ impl<'f> Reader<'f> {
         };
         attributes.finish()?;
         let several = outputs.len() > 1;
-        for (name, output) in node.output.iter().zip(outputs) {
+        let named = node.output.iter().zip(outputs).filter(|(name, _)| !name.is_empty());
+        for (name, output) in named {
             if self.by_name.contains_key(name) || self.is_constant(name) {
                 return Err(format!("its output \"{name}\" is made twice; the file is damaged"));
             }
             match output {
                 Output::Constant(c) => {
+                    self.spend(c.elements())?;
                     self.computed.insert(name.clone(), c);
                 }
                 Output::Value(made) if several => self.push(node, name.clone(), name, made)?,

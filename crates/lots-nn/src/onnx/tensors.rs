@@ -14,6 +14,16 @@ pub(crate) enum Constant {
     Other(String),
 }
 
+impl Constant {
+    pub(crate) fn elements(&self) -> usize {
+        match self {
+            Self::Floats(t) => t.data().len(),
+            Self::Ints(a) => a.data.len(),
+            Self::Other(_) => 0,
+        }
+    }
+}
+
 /// A constant array of floats as ONNX stores it.
 pub(crate) fn float_tensor(name: &str, tensor: &Tensor) -> TensorProto {
     TensorProto {

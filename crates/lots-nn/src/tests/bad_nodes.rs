@@ -6,7 +6,7 @@ mod normalize;
 use super::compare::report;
 use super::model::{Model, float, int, ints, tensor, text};
 use crate::graph::Graph;
-use crate::onnx::{AttributeProto, NodeProto, TensorProto, float_tensor};
+use crate::onnx::{AttributeProto, NodeProto, TensorProto, float_tensor, int_tensor};
 
 /// One case: what it is, the file, and what the error must say.
 pub(super) type Case = (&'static str, Model, Vec<&'static str>);
@@ -181,6 +181,40 @@ fn moved() -> Vec<Case> {
             .ints("axes", &[1, 2, 3]),
         vec!["Concat", "holds integers"],
     ));
+    all
+}
+
+/// Constants that are small in the file and large or empty once computed, by node "bad".
+fn constants() -> Vec<Case> {
+    let empty = || float_tensor("e", &tensor(&[2, 0], vec![]));
+    let huge = || TensorProto { dims: vec![1 << 40, 0], ..int_tensor("h", &[]) };
+    let of = |op: &str, inputs: &[&str], attributes: Vec<AttributeProto>| {
+        one(op, inputs, attributes).constant(empty()).constant(huge()).ints("s", &[1 << 27])
+    };
+    let mut all: Vec<Case> = Vec::new();
+    for op in ["Softmax", "LogSoftmax", "LpNormalization", "Relu", "ReduceMean", "ReduceMax"] {
+        all.push(("empty", of(op, &["e"], vec![]), vec![op, "impossible shape"]));
+    }
+    for op in ["Add", "Equal"] {
+        all.push(("huge and empty", of(op, &["h", "s"], vec![]), vec![op, "too large"]));
+    }
+    let joined = of("Concat", &["h", "h"], vec![int("axis", 1)]);
+    all.push(("huge and empty", joined, vec!["Concat", "too large"]));
+    let split = of("Split", &["image"], vec![int("axis", 1), int("num_outputs", i64::MAX)]);
+    all.push((
+        "many parts",
+        split,
+        vec!["Split", "num_outputs is 9223372036854775807, but it has 1"],
+    ));
+    let pads = one("Pad", &["image", "p"], vec![]).ints("p", &[i64::MIN; 8]);
+    all.push(("least pads", pads, vec!["Pad", "two for each axis"]));
+    let narrow = one("Cast", &["n"], vec![int("to", 6)]).ints("n", &[1 << 32]);
+    all.push(("beyond 32 bits", narrow, vec!["Cast", "do not fit 32 bits"]));
+    let mut many = of("Relu", &["image"], vec![]);
+    for i in 0..3 {
+        many = many.node("bad", "ConstantOfShape", &["s"], &format!("c{i}"), vec![]);
+    }
+    all.push(("much of little", many, vec!["ConstantOfShape", "far larger than the file"]));
     all
 }
 
@@ -513,7 +547,7 @@ fn nodes() -> Vec<Case> {
 #[test]
 fn what_is_not_supported_is_refused_by_node_and_operator() {
     let mut wrong = Vec::new();
-    for (what, model, says) in nodes().into_iter().chain(moved()) {
+    for (what, model, says) in nodes().into_iter().chain(moved()).chain(constants()) {
         let named = if says[0] == "Relu" && what == "a longer cycle" { "" } else { "node \"" };
         let op = format!("({})", says[0]);
         let says = [&[named, &op], &says[1..]].concat();

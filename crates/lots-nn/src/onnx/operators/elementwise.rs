@@ -35,6 +35,8 @@ pub(super) fn cast(
 ) -> Result<Made, String> {
     let (v, shape) = reader.activation(node, 0)?;
     let to = i32::try_from(a.int("to", 0)?).unwrap_or_default();
+    // Of 8-bit floats only, which are refused.
+    a.int("saturate", 1)?;
     if to != data_type::FLOAT {
         return Err(format!(
             "it makes {} of an activation; Lots computes with float32: export in float32",

@@ -413,6 +413,9 @@ fn split_sizes(
     let parts = a.positive("num_outputs", node.output.len() as i64)?;
     let sizes = match node.input.get(1).filter(|n| !n.is_empty()) {
         Some(_) => sizes(reader, node, 1, "split")?,
+        None if parts != node.output.len() => {
+            return Err(format!("num_outputs is {parts}, but it has {}", node.output.len()));
+        }
         None => {
             let each = size.div_ceil(parts);
             (0..parts).map(|i| each.min(size.saturating_sub(i * each))).collect()
@@ -468,8 +471,11 @@ fn pad(
     let mode = a.text("mode")?;
     let Some(pads) = reader.ints(node, 1)? else { return Err("its pads are missing".into()) };
     let (begins, ends) = pads.data.split_at(pads.data.len() / 2);
-    if begins.len() != ends.len() || pads.data.iter().any(|p| p.abs() > 1 << 20) {
+    if begins.len() != ends.len() || pads.data.iter().any(|p| p.unsigned_abs() > 1 << 20) {
         return Err(format!("its pads are {:?}; wanted two for each axis", pads.data));
+    }
+    if mode == "wrap" && pads.data.iter().any(|&p| p < 0) {
+        return Err("mode wrap with negative pads is not supported: runtimes differ".into());
     }
     let axes = axes_input(reader, node, 3, from.len(), begins.len())?;
     let mut sizes = from.to_vec();
