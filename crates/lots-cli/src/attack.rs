@@ -127,10 +127,15 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     let network = arguments.model.open()?;
     let decision = &*arguments.gallery.decision(&arguments.model, &arguments.fit, &network)?;
     let goal = arguments.goal(decision)?;
-    let (images, origins) = arguments.images(&network, decision)?;
+    let (mut images, origins) = arguments.images(&network, decision)?;
     let stolen = arguments.stolen()?;
     let methods = arguments.methods(&network, decision)?;
     let classes = classes(&network, decision, &images)?;
+    if goal == Goal::Target {
+        // Records say what the goal was.
+        let targets = images.iter_mut().zip(&classes).skip(origins);
+        targets.for_each(|(target, class)| target.label = *class);
+    }
     let attacks = arguments.attacks(goal, &methods, &classes, origins, &stolen)?;
     for doubt in doubts(&network, decision.layer(), &images[0].image)? {
         tell(&format!("warning: {doubt}"));
@@ -312,8 +317,12 @@ impl Arguments {
                     continue;
                 }
                 for &target in &targets {
-                    let class = target.and_then(|target| classes[target.image()?]);
-                    let is_own = class.is_some() && class == classes[origin];
+                    let class = match goal {
+                        Goal::Class(class) => Some(class),
+                        _ => target.and_then(|target| classes[target.image()?]),
+                    };
+                    let ways = [class, method.hot()];
+                    let is_own = ways.iter().any(|way| way.is_some() && *way == classes[origin]);
                     // Of one origin, whatever is asked for is tried.
                     if origins == 1 || !is_own {
                         attacks.push(Attack {
@@ -329,7 +338,7 @@ impl Arguments {
             }
         }
         if attacks.is_empty() {
-            bail!("all origins and targets are of one class; give targets of another one");
+            bail!("all origins are of the class that is the goal, or their targets'; give others");
         }
         Ok(attacks)
     }
@@ -399,19 +408,19 @@ through. Try another --layer, --target, --units or --method.
 ";
 
 fn text(records: &[Record], results: &Results) -> String {
-    let Some(first) = records.first() else { return String::new() };
+    let is_recognised = records.iter().any(is_recognised);
     let mut text = String::new();
     let mut number = 0;
     for some in records.chunk_by(|a, b| a.origin == b.origin) {
         let Record { model, origin, origin_name, method, .. } = &some[0];
         text += &format!("{method} on {origin} (class {origin_name}) with {model}\n\n");
-        text += &rows(some, number);
+        text += &rows(some, number, is_recognised);
         text.push('\n');
         number += some.len();
     }
     let count = records.iter().filter(|r| r.outcome == Ending::Adversarial).count();
     let folder = results.folder().display();
-    let scale = if is_recognised(first) {
+    let scale = if is_recognised {
         "distance: to the identity that the image is taken for, or was to be"
     } else {
         "scale: grey levels of the perturbation per grey level of its PNG"
@@ -434,9 +443,8 @@ fn is_recognised(record: &Record) -> bool {
 /// Columns for the name of a target: the table fits a terminal with all others full.
 const TOWARDS: usize = 18;
 
-/// A table of records; `first` others stand before them.
-pub(crate) fn rows(records: &[Record], first: usize) -> String {
-    let is_recognised = records.iter().any(is_recognised);
+/// A table of records, with distances where a gallery decided; `first` others stand before them.
+pub(crate) fn rows(records: &[Record], first: usize, is_recognised: bool) -> String {
     let mut header = vec!["#", "layer", "towards", "class"];
     header.extend(if is_recognised {
         ["distance", "L2", "L∞", "PASS"].as_slice()

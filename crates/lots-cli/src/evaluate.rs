@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::Outcome;
 use crate::arguments::{Json, Limit, TestData, Threads};
 use crate::model::Model;
-use crate::output::{COLUMNS, print, print_json, table};
+use crate::output::{COLUMNS, narrow, print, print_json, table};
 use crate::progress::images;
 
 #[derive(Args)]
@@ -120,6 +120,9 @@ fn matrix(confusion: &[Vec<u64>], names: &[String]) -> String {
     }
     let mut right = vec![true; classes + 1];
     right.extend((!names.is_empty()).then_some(false));
+    if !names.is_empty() {
+        narrow(&mut rows, &[classes + 1]);
+    }
     let text = table(&rows, &right);
     if text.lines().any(|line| line.chars().count() > COLUMNS) {
         return format!("confusion of {classes} classes: too wide to print; see --json\n");

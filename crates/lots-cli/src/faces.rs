@@ -92,6 +92,6 @@ impl Faces {
             self.records.first().map(|r| (r.origin_name.as_str(), r.target_name.as_deref()));
         let (own, other) = names.unwrap_or_default();
         let other = other.unwrap_or_default();
-        format!("faces: {own} towards {other}\n\n{}", rows(&self.records, 0))
+        format!("faces: {own} towards {other}\n\n{}", rows(&self.records, 0, true))
     }
 }

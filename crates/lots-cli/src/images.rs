@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Result;
-use lots::{NamedImage, open_identities, open_image};
+use lots::{NamedImage, find_class, open_identities, open_image};
 use lots_nn::Graph;
 
 use crate::model::Fit;
@@ -23,12 +23,23 @@ pub(crate) fn open(
             images.push(fit.apply(open_image(spec)?, network)?);
             continue;
         }
+        // The folder of one identity holds images of that one, whatever they are called.
+        let own = path.canonicalize().ok().and_then(|p| Some(p.file_name()?.to_str()?.to_owned()));
+        let own = own.filter(|own| names.contains(own) && !has_folders(path));
         for identity in open_identities(path)? {
-            let label = names.iter().position(|name| *name == identity.name);
+            let name = own.as_ref().unwrap_or(&identity.name);
+            let label = match names.iter().filter(|one| *one == name).count() {
+                0 => None,
+                _ => Some(find_class(names, name).map_err(anyhow::Error::msg)?),
+            };
             for image in identity.images {
                 images.push(fit.apply(NamedImage { label, ..image }, network)?);
             }
         }
     }
     Ok(images)
+}
+
+fn has_folders(path: &Path) -> bool {
+    path.read_dir().is_ok_and(|entries| entries.flatten().any(|entry| entry.path().is_dir()))
 }

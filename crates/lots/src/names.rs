@@ -14,13 +14,15 @@ pub fn read_class_names(path: &Path) -> Result<Vec<String>, DataError> {
     class_names(&text, &shown(path))
 }
 
-/// The names of classes in `text`, one a line; `name` stands for the text in messages.
+/// The names of classes in `text`, one a line; `name` stands for the text in messages. Control characters, which could
+/// speak to a terminal, become question marks.
 ///
 /// # Errors
 /// When a line before the end is empty, or all of them are.
 pub fn class_names(text: &str, name: &str) -> Result<Vec<String>, DataError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text).trim_end();
-    let names: Vec<String> = text.lines().map(|line| line.trim().to_owned()).collect();
+    let names: Vec<String> =
+        text.lines().map(|line| line.trim().replace(char::is_control, "?")).collect();
     match names.iter().position(String::is_empty) {
         None if !names.is_empty() => Ok(names),
         None => Err(DataError::content(name, "is empty; wanted names of classes, one a line")),

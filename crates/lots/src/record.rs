@@ -149,6 +149,9 @@ impl Record {
         let target = attack.target.and_then(|target| target.image()).map(|target| &images[target]);
         let name = |class| name_of(decision, class);
         let origin_label = origin.label.unwrap_or(attacked.origin_class);
+        // A label may be none of the decision's.
+        let is_class = origin_label < decision.names().len();
+        let own = if is_class { origin_label } else { attacked.origin_class };
         let found = attacked.outcome.image();
         let goal = match attack.goal {
             Goal::Any => None,
@@ -188,7 +191,7 @@ impl Record {
             outcome: attacked.outcome.ending(),
             label: found.map(|found| found.class),
             label_name: found.map(|found| name(found.class)),
-            own: approach(decision, attacked, attacked.origin_class),
+            own: approach(decision, attacked, own),
             other: other.and_then(|other| approach(decision, attacked, other)),
             step: found.map(|found| found.step.into()),
             missed: found.and_then(|found| found.missed).map(f64::from),

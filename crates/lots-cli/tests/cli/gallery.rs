@@ -203,7 +203,7 @@ fn what_makes_no_gallery_is_told_in_one_line() {
         ),
         (
             "--gallery known --method fgv",
-            "the gallery has two classes called \"unknown\"; rename one",
+            "an identity of the gallery is called \"unknown\", as what is none of them; rename it",
         ),
         (
             "--gallery small --method fgv",
@@ -260,7 +260,7 @@ fn what_makes_no_gallery_is_told_in_one_line() {
         ("--target-representation f.npy --target four.png", "cannot be used with"),
         (
             "--origin people/four/a.png --target people/four/b.png --layer ip2",
-            "all origins and targets are of one class; give targets of another one",
+            "all origins are of the class that is the goal, or their targets'; give others",
         ),
     ];
     let mut failures = Vec::new();

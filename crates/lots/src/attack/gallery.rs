@@ -68,8 +68,12 @@ impl Gallery {
         let mut identities: Vec<&Identity> = identities.iter().collect();
         identities.sort_by(|a, b| a.name.cmp(&b.name));
         let mut names: Vec<String> = identities.iter().map(|one| one.name.clone()).collect();
-        let is_taken = |i: usize| names[i] == UNKNOWN || names[..i].contains(&names[i]);
-        if let Some(i) = (0..names.len()).find(|&i| is_taken(i)) {
+        if names.iter().any(|name| name == UNKNOWN) {
+            return refuse(format!(
+                "an identity of the gallery is called {UNKNOWN:?}, as what is none of them; rename it"
+            ));
+        }
+        if let Some(i) = (0..names.len()).find(|&i| names[..i].contains(&names[i])) {
             let name = &names[i];
             return refuse(format!("the gallery has two classes called {name:?}; rename one"));
         }

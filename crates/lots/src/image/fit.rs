@@ -28,7 +28,20 @@ impl Fit {
             return cropped(image);
         }
         let (mut scaled_height, mut scaled_width) = (height, width);
+        let strip;
+        let mut image = image;
         if self.center_crop {
+            // The ends of a strip go before it is scaled, which would make it huge.
+            let most = |side: usize, wanted: usize, other: usize, other_wanted: usize| {
+                let kept = 4 * (wanted * other).div_ceil(other_wanted) + 16;
+                if side > kept { kept + (side - kept) % 2 } else { side }
+            };
+            let kept_width = most(image.width, width, image.height, height);
+            let kept_height = most(image.height, height, image.width, width);
+            if (kept_height, kept_width) != (image.height, image.width) {
+                strip = crop(image, kept_height, kept_width);
+                image = &strip;
+            }
             // The side that is nearer to its wish is scaled to it, and the other keeps the ratio.
             if height * image.width > width * image.height {
                 scaled_width = rounded(image.width * height, image.height).max(width);
@@ -84,6 +97,20 @@ mod tests {
     const BOTH: Fit = Fit { resize: true, center_crop: true };
 
     /// Oracle: Pillow 13.0.0, `resize(…, Image.BILINEAR)` on the same pixels; it rounds between rows and columns.
+    /// Scaled as a whole it would have 1.35 billion pixels.
+    #[test]
+    fn strips_are_cut_before_they_are_scaled() {
+        let fit = Fit { resize: true, center_crop: true };
+        for (height, width) in [(1, 60_000), (60_000, 1)] {
+            let mut pixels = vec![0; 60_000];
+            pixels[29_990..30_010].fill(200);
+            let strip = Image::new(height, width, 1, pixels).unwrap();
+            let fitted = fit.apply(&strip, 150, 150);
+            assert_eq!((fitted.height(), fitted.width()), (150, 150));
+            assert!(fitted.pixels().iter().all(|&x| x == 200));
+        }
+    }
+
     #[test]
     fn scaling_is_pillows() {
         let cases: [([usize; 3], [usize; 2], &[u8]); 3] = [

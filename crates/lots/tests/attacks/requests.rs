@@ -201,7 +201,7 @@ fn galleries_without_sense_are_told_so() {
             vec![&a, &unknown],
             euclidean,
             None,
-            "the gallery has two classes called \"unknown\"; rename one",
+            "an identity of the gallery is called \"unknown\", as what is none of them; rename it",
         ),
         (
             vec![&a, &nobody],
