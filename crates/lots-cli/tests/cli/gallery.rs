@@ -100,6 +100,40 @@ fn identities_are_the_classes() {
     }
 }
 
+/// The folder of one identity labels its images by its own name, and of several origins those whose class is the goal or
+/// hot are left out.
+#[test]
+fn folders_tell_who_is_who_and_goals_leave_out_their_own() {
+    let dir = with_people();
+    // A nine in the folder of fours is misread.
+    let misplaced = dir.path().join("wrong/four");
+    fs::create_dir_all(&misplaced).unwrap();
+    fs::copy(dir.path().join("people/nine.png"), misplaced.join("nine.png")).unwrap();
+    let line = "attack lenet.onnx --gallery people --gallery-layer ip1 --json";
+    let ran = lots(&dir, &format!("{line} --origin wrong/four --method fgv --out a"));
+    let misread = &records(&ran.stdout)[0];
+    assert_eq!(misread["outcome"], "origin_misclassified");
+    assert_eq!(
+        (&misread["origin_name"], &misread["origin_class_name"]),
+        (&"four".into(), &"nine".into())
+    );
+    assert_eq!(misread["own"]["identity"], "four");
+    for (i, way) in
+        ["--method fgv --goal four", "--method hot-cold --hot four"].into_iter().enumerate()
+    {
+        let ran = lots(&dir, &format!("{line} --origin people {way} --out {i}"));
+        assert!(ran.code < 2, "{way}: {}", ran.stderr);
+        let all = records(&ran.stdout);
+        let origins: Vec<&str> = all.iter().map(|r| r["origin_name"].as_str().unwrap()).collect();
+        assert_eq!(origins, ["nine", "zero"], "{way}");
+    }
+    // What an unlabelled target is read as is the goal, and the record says so.
+    let goal =
+        "--origin people/four/a.png --target people/nine.png --goal target --layer ip1 --out t";
+    let ran = lots(&dir, &format!("{line} {goal}"));
+    assert_eq!(records(&ran.stdout)[0]["target_name"], "nine");
+}
+
 #[test]
 fn what_is_far_from_everybody_is_unknown() {
     let dir = with_people();
