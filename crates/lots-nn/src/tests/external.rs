@@ -6,24 +6,13 @@ use crate::graph::Graph;
 use crate::network::Network;
 use crate::onnx::StringEntry;
 use std::fs;
-use std::path::PathBuf;
+use tempfile::TempDir;
 
-/// A folder of its own for each test.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("lots-nn-{name}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir_all(path.join("inside")).unwrap();
-        Self(path)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
+/// A folder of its own, with a folder "inside".
+fn folder() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("inside")).unwrap();
+    folder
 }
 
 /// [`right`] with its weights elsewhere, by these entries, and the bytes that they are.
@@ -43,7 +32,7 @@ fn elsewhere(entries: &[(&str, &str)]) -> (Model, Vec<u8>) {
 
 #[test]
 fn weights_are_read_from_where_they_lie() {
-    let folder = Folder::new("external-good");
+    let folder = folder();
     let wanted = Graph::from_onnx(&right().bytes(), "right").unwrap();
     let cases: [&[(&str, &str)]; 4] = [
         &[("location", "w.bin"), ("offset", "16"), ("length", "216"), ("checksum", "unread")],
@@ -53,9 +42,9 @@ fn weights_are_read_from_where_they_lie() {
     ];
     for entries in cases {
         let (model, weights) = elsewhere(entries);
-        fs::write(folder.0.join("w.bin"), [&[7; 16], &weights[..]].concat()).unwrap();
-        fs::write(folder.0.join("inside/w.bin"), &weights).unwrap();
-        let path = folder.0.join("model.onnx");
+        fs::write(folder.path().join("w.bin"), [&[7; 16], &weights[..]].concat()).unwrap();
+        fs::write(folder.path().join("inside/w.bin"), &weights).unwrap();
+        let path = folder.path().join("model.onnx");
         fs::write(&path, model.bytes()).unwrap();
         let network = Graph::open(&path).unwrap();
         assert_eq!(network.layers(), wanted.layers(), "{entries:?}");
@@ -66,7 +55,7 @@ fn weights_are_read_from_where_they_lie() {
 
 #[test]
 fn a_constant_of_a_node_may_lie_elsewhere_too() {
-    let folder = Folder::new("external-node");
+    let folder = folder();
     let (model, weights) = elsewhere(&[("location", "w.bin")]);
     let model = model.change(|m| {
         let graph = m.graph.as_mut().unwrap();
@@ -82,18 +71,18 @@ fn a_constant_of_a_node_may_lie_elsewhere_too() {
         }];
         graph.node.insert(0, node);
     });
-    fs::write(folder.0.join("w.bin"), weights).unwrap();
-    fs::write(folder.0.join("model.onnx"), model.bytes()).unwrap();
-    assert_eq!(Graph::open(folder.0.join("model.onnx")).unwrap().layers()[0].parameters, 54);
+    fs::write(folder.path().join("w.bin"), weights).unwrap();
+    fs::write(folder.path().join("model.onnx"), model.bytes()).unwrap();
+    assert_eq!(Graph::open(folder.path().join("model.onnx")).unwrap().layers()[0].parameters, 54);
 }
 
 #[test]
 fn what_is_not_there_or_elsewhere_is_refused() {
-    let folder = Folder::new("external-bad");
+    let folder = folder();
     let (_, weights) = elsewhere(&[]);
-    fs::write(folder.0.join("w.bin"), &weights).unwrap();
-    fs::write(folder.0.join("short.bin"), &weights[1..]).unwrap();
-    let (outer, inner) = (&folder.0, folder.0.join("inside"));
+    fs::write(folder.path().join("w.bin"), &weights).unwrap();
+    fs::write(folder.path().join("short.bin"), &weights[1..]).unwrap();
+    let (outer, inner) = (folder.path(), folder.path().join("inside"));
     let absolute = outer.join("w.bin").display().to_string();
     #[cfg(unix)]
     std::os::unix::fs::symlink(outer.join("w.bin"), inner.join("link.bin")).unwrap();
@@ -137,16 +126,16 @@ fn what_is_not_there_or_elsewhere_is_refused() {
 /// Constants without end that all name the same bytes of one file.
 #[test]
 fn bytes_are_fetched_once() {
-    let folder = Folder::new("external-bomb");
+    let folder = folder();
     let (model, weights) = elsewhere(&[("location", "w.bin")]);
     let model = model.change(|m| {
         let constants = &mut m.graph.as_mut().unwrap().initializer;
         let again = crate::onnx::TensorProto { name: "again".into(), ..constants[0].clone() };
         constants.push(again);
     });
-    fs::write(folder.0.join("w.bin"), weights).unwrap();
-    fs::write(folder.0.join("model.onnx"), model.bytes()).unwrap();
-    let refused = Graph::open(folder.0.join("model.onnx")).unwrap_err().to_string();
+    fs::write(folder.path().join("w.bin"), weights).unwrap();
+    fs::write(folder.path().join("model.onnx"), model.bytes()).unwrap();
+    let refused = Graph::open(folder.path().join("model.onnx")).unwrap_err().to_string();
     assert!(
         refused.contains("constant \"again\" lies in \"w.bin\", where the constants together"),
         "{refused}"
