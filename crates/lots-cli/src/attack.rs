@@ -246,7 +246,9 @@ impl Arguments {
             }
             for origin in &mut images {
                 if let Some(carried) = origin.label.filter(|&carried| carried != class) {
-                    let (name, carried) = (&origin.name, &names[carried]);
+                    // Of a data set, whose labels may be none of these classes.
+                    let carried = names.get(carried).cloned().unwrap_or(carried.to_string());
+                    let name = &origin.name;
                     bail!("{name} has label {carried}, found --label {label}; leave --label away");
                 }
                 origin.label = Some(class);

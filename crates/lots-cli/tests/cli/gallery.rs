@@ -263,6 +263,10 @@ fn what_makes_no_gallery_is_told_in_one_line() {
             "--label 3 is no class of lenet.onnx; classes are 0–2",
         ),
         (
+            "--gallery people --method fgv --origin mnist:test:0 --label zero",
+            "mnist:test:0 has label 7, found --label zero; leave --label away",
+        ),
+        (
             "--gallery people --method fgv --goal four",
             "the goal, class four, is what four.png is already",
         ),
