@@ -13,6 +13,7 @@ mod scatter;
 mod simd;
 mod tile;
 mod versions;
+mod winograd;
 
 pub(crate) use conv::{ConvShape, add, conv_columns_back, conv_valid, conv_weight_gradient};
 pub(crate) use matmul::{interleave_lanes, matmul, matmul_weight_gradient, transpose_lanes};
@@ -20,6 +21,7 @@ pub(crate) use scatter::{Winners, line_length, winners_back, winners_weights};
 pub(crate) use simd::Isa;
 pub(crate) use tile::Packed;
 pub(crate) use versions::versioned;
+pub(crate) use winograd::{Field, Winograd};
 
 /// Images that lie side by side in a lane-blocked value.
 pub(crate) const LANES: usize = 16;

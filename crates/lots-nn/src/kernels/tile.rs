@@ -157,6 +157,13 @@ impl<'a> Shared<'a> {
         Self { data: data.as_mut_ptr(), len: data.len(), life: std::marker::PhantomData }
     }
 
+    /// Where float `start` lies; up to `end` may be written, by who promises disjoint places.
+    pub(super) fn pointer(&self, start: usize, end: usize) -> *mut f32 {
+        assert!(start <= end && end <= self.len);
+        // SAFETY: inside the borrowed slice.
+        unsafe { self.data.add(start) }
+    }
+
     /// The floats from `start` on.
     ///
     /// # Safety

@@ -4,8 +4,8 @@ use super::linear::add_row_sums;
 use super::pool::MaxPool;
 use super::{Keeper, Kept, Operator, Parameter, Run, Window, weight_and_bias, weight_or_bias};
 use crate::kernels::{
-    ConvShape, Packed, Winners, conv_columns_back, conv_valid, conv_weight_gradient, line_length,
-    winners_back, winners_weights,
+    ConvShape, Field, Isa, Packed, Winners, Winograd, conv_columns_back, conv_valid,
+    conv_weight_gradient, line_length, winners_back, winners_weights,
 };
 use crate::scratch::Buffer;
 use crate::tensor::Tensor;
@@ -20,6 +20,8 @@ pub(crate) struct Conv {
     weight: Tensor,
     bias: Option<Tensor>,
     forward: Vec<Packed>,
+    /// Instead of `forward` and `backward`, where it pays.
+    winograd: Option<Winograd>,
     backward: OnceLock<Vec<Packed>>,
     /// `[kernel row][row][(column, channel) padded to 16]`, for sparse cotangents.
     lines: OnceLock<Vec<f32>>,
@@ -41,6 +43,7 @@ impl Conv {
             weight,
             bias,
             forward: Vec::new(),
+            winograd: None,
             backward: OnceLock::new(),
             lines: OnceLock::new(),
         };
@@ -58,6 +61,12 @@ impl Conv {
     /// Packs the weights for the forward pass.
     fn pack(&mut self, parallel: bool) {
         let s = self.shape();
+        if self.takes_winograd() {
+            let shape = [s.rows, s.channels, s.kernel[0]];
+            let at = |row, channel, tap| self.at(row, channel, tap);
+            self.winograd = Some(Winograd::new(Isa::best(), parallel, shape, at));
+            return;
+        }
         // Chains go tap by tap; the file's weights go channel by channel.
         let order: Vec<usize> = (0..s.taps())
             .flat_map(|tap| (0..s.channels).map(move |c| c * s.taps() + tap))
@@ -68,6 +77,27 @@ impl Conv {
             (packed.rows, packed.depth) = (s.rows, s.depth());
             packed.fill(parallel, |row, k| weight[(g * s.rows + row) * order.len() + order[k]]);
         }
+    }
+
+    /// Whether Winograd's minimal filtering pays: what it saves in multiplications it costs in transforms and weights.
+    ///
+    /// It must not depend on the images or on how many there are: results would.
+    fn takes_winograd(&self) -> bool {
+        let (w, rows) = (&self.window, self.rows());
+        let points = w.kernel[0] + 3;
+        let weights = points * points * rows * self.channels;
+        self.groups == 1
+            && w.stride == [1, 1]
+            && w.dilation == [1, 1]
+            && (w.kernel == [3, 3] || w.kernel == [5, 5])
+            && self.channels.min(rows) >= 16
+            && (w.output[0] * w.output[1] >= 100 || weights <= 1 << 17)
+    }
+
+    /// Where the windows lie, for Winograd's filtering.
+    fn field(&self) -> Field {
+        let w = &self.window;
+        Field { input: w.input, output: w.output, pad: w.pad }
     }
 
     fn rows(&self) -> usize {
@@ -262,6 +292,13 @@ impl Conv {
         cotangent: &[f32],
         dx: &mut [f32],
     ) {
+        if self.winograd.is_some() {
+            let pixels = self.window.output[0] * self.window.output[1];
+            let mut dense = Buffer::dirty(self.rows() * pixels * run.lanes);
+            let kept = Kept { bytes: kept, floats: &[] };
+            pool.vjp(run, 0, kept, cotangent, &mut dense);
+            return self.vjp(run, 0, Kept::default(), &dense, dx);
+        }
         let s = self.shape();
         let mut image = Buffer::dirty(s.input[0] * s.input[1] * s.channels + line_length(&s));
         let mut winners = Winners::new(&s);
@@ -326,6 +363,10 @@ impl Operator for Conv {
         _keeper: Option<Keeper<'_>>,
     ) {
         let bias = self.bias.as_ref().map(Tensor::data);
+        if let Some(winograd) = &self.winograd {
+            let (x, field) = (inputs[0], self.field());
+            return winograd.forward(run.isa, run.parallel, &field, bias, run.lanes, x, output);
+        }
         self.with_padded(inputs[0], run.lanes, |x| {
             conv_valid(
                 run.isa,
@@ -348,7 +389,10 @@ impl Operator for Conv {
         cotangent: &[f32],
         gradient: &mut [f32],
     ) {
-        if self.by_columns() {
+        if let Some(winograd) = &self.winograd {
+            let field = self.field();
+            winograd.back(run.isa, run.parallel, &field, run.lanes, cotangent, gradient);
+        } else if self.by_columns() {
             self.vjp_columns(run, cotangent, gradient);
         } else {
             self.vjp_flipped(run, cotangent, gradient);

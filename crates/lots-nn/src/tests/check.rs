@@ -261,6 +261,16 @@ pub(super) fn check_drawn(net: &Net, batch: usize, seed: u64) -> Result<(), Test
 /// Checks a network whole, in every instruction set of this machine: each layer's output, rows sent back from the
 /// output of every image and from other layers, and the gradients of all weights.
 pub(super) fn check(net: &Net, batch: usize, seed: u64) -> Result<(), String> {
+    check_within(net, batch, seed, [FORWARD, BACKWARD])
+}
+
+/// [`check`] with other tolerances of outputs and of rows sent back.
+pub(super) fn check_within(
+    net: &Net,
+    batch: usize,
+    seed: u64,
+    [forward, backward]: [Tolerance; 2],
+) -> Result<(), String> {
     let mut draw = Draw::new(seed);
     let bytes = to_model(net, &mut draw).bytes();
     let images = draw_images(net, batch, &mut draw)?;
@@ -300,7 +310,7 @@ pub(super) fn check(net: &Net, batch: usize, seed: u64) -> Result<(), String> {
             }
             let oracle: Vec<f64> =
                 images.passes.iter().flat_map(|p| p.values[s + 1].data.clone()).collect();
-            FORWARD.check(
+            forward.check(
                 &format!("{isa:?}: n{s} {}", step.op.name()),
                 &answers.outputs[s],
                 &oracle,
@@ -311,7 +321,7 @@ pub(super) fn check(net: &Net, batch: usize, seed: u64) -> Result<(), String> {
         }
         for ((row, got), wanted) in rows.iter().zip(&answers.gradients).zip(&wanted) {
             let what = format!("{isa:?}: image {} from n{}", row.image, row.step);
-            wanted.check(&what, BACKWARD, got, 1.0)?;
+            wanted.check(&what, backward, got, 1.0)?;
         }
         for (s, p, wanted) in &wanted_weights {
             let what = format!("{isa:?}: parameter {p} of n{s}");

@@ -31,6 +31,20 @@ fn chain(draw: &mut Draw) -> Net {
     net
 }
 
+/// Convolutions in tiles, of both sizes, before max pooling and alone.
+fn tiles(draw: &mut Draw) -> Net {
+    let mut net = Net::new(&[1, 19, 18]);
+    let v = conv(&mut net, draw, 0, 16, Window { pads: [2; 4], ..Window::new([5, 5]) });
+    let v = conv(&mut net, draw, v, 18, Window { pads: [1; 4], ..Window::new([3, 3]) });
+    let v = max_pool(&mut net, v, 2, 2, 0);
+    let v = relu(&mut net, v);
+    let v = conv(&mut net, draw, v, 21, Window { pads: [1, 0, 2, 3], ..Window::new([5, 5]) });
+    let v = max_pool(&mut net, v, 2, 2, 0);
+    let v = flatten(&mut net, v);
+    gemm(&mut net, draw, v, 10);
+    net
+}
+
 /// Groups, dilation, branches, means, quotients.
 fn branches(draw: &mut Draw) -> Net {
     let mut net = Net::new(&[3, 12, 11]);
@@ -126,6 +140,7 @@ fn networks() -> Vec<(&'static str, Graph, Array4<f32>)> {
     let mut all = Vec::new();
     for (name, make) in [
         ("chain", chain as fn(&mut Draw) -> Net),
+        ("tiles", tiles),
         ("branches", branches),
         ("sums", sums),
         ("axes", axes),

@@ -2,11 +2,12 @@
 //!
 //! Oracle: `naive`, and central differences of it.
 
-use super::check::{check, check_drawn};
-use super::compare::cases;
+use super::check::{check, check_drawn, check_within};
+use super::compare::{TILES, cases};
 use super::model::Draw;
 use super::naive::{Net, Op, Parameter, Window};
 use proptest::prelude::*;
+use proptest::test_runner::TestCaseError;
 
 /// Numbers of images: alone, a few, one group of sixteen lanes filled or not, several groups.
 pub(super) fn batches() -> impl Strategy<Value = usize> {
@@ -78,6 +79,34 @@ proptest! {
         }
         let net = single(&[channels, h, w], Op::Conv { window, groups }, parameters);
         check_drawn(&net, batch, seed)?;
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(64))]
+
+    // Shapes that go by Winograd's filtering: tiles that are cut, planes smaller than one, pads larger than the kernel.
+    #[test]
+    fn conv_in_tiles(
+        (taps, pads) in prop_oneof![Just(3usize), Just(5)]
+            .prop_flat_map(|taps| (Just(taps), proptest::array::uniform4(0..=taps + 1))),
+        (extra_height, extra_width) in (0..=12usize, 0..=21usize),
+        (channels, rows) in (16..=21usize, 16..=37usize),
+        bias: bool,
+        batch in prop_oneof![Just(1usize), Just(2), Just(6), Just(17)],
+        seed: u64,
+    ) {
+        let least = |axis: usize| taps.saturating_sub(pads[axis] + pads[axis + 2]).max(1);
+        let input = [channels, least(0) + extra_height, least(1) + extra_width];
+        let mut draw = Draw::new(seed);
+        let fan_in = channels * taps * taps;
+        let mut parameters = vec![weights(&mut draw, &[rows, channels, taps, taps], fan_in)];
+        if bias {
+            parameters.push(weights(&mut draw, &[rows], 3));
+        }
+        let window = Window { pads, ..Window::new([taps; 2]) };
+        let net = single(&input, Op::Conv { window, groups: 1 }, parameters);
+        check_within(&net, batch, seed, [TILES; 2]).map_err(TestCaseError::fail)?;
     }
 }
 
