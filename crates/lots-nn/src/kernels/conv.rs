@@ -96,8 +96,14 @@ fn lane_blocked(
     x: &[f32],
     y: &mut [f32],
 ) {
-    let taps: Taps =
-        (0..s.taps()).map(|t| Tap { a: t * s.channels * PANEL, b: s.reach(t) * LANES }).collect();
+    // A chain runs over the channels of a tap; where there is only one, over the taps of a row.
+    let (runs, depth, b_step) = match s.channels {
+        1 => (s.kernel[0], s.kernel[1], s.dilation[1]),
+        _ => (s.taps(), s.channels, s.plane()),
+    };
+    let taps: Taps = (0..runs)
+        .map(|t| Tap { a: t * depth * PANEL, b: s.reach(t * s.taps() / runs) * LANES })
+        .collect();
     let corners: Vec<usize> = (0..s.pixels()).map(|p| s.corner(p) * LANES).collect();
     let places: Vec<usize> = (0..s.pixels()).map(|p| p * LANES).collect();
     let y = Shared::new(y);
@@ -109,12 +115,12 @@ fn lane_blocked(
             for (b_vectors, c_vectors) in corners.chunks(most).zip(places.chunks(most)) {
                 let tile = Tile {
                     taps: &taps,
-                    depth: s.channels,
+                    depth,
                     a: &packed[m..],
                     a_row: 1,
                     a_step: PANEL,
                     b: x,
-                    b_step: s.plane() * LANES,
+                    b_step: b_step * LANES,
                     b_vectors,
                     start: bias.map_or(Start::Zero, |b| Start::Rows(&b[row..])),
                     rows: count,
@@ -256,11 +262,12 @@ pub(crate) fn conv_weight_gradient(
     });
 }
 
-/// `dx = Wᵀ ∗ g` for one group of `lanes` images: all taps of one output row at a time, then added where they lie.
+/// `dx = Wᵀ ∗ g` for one group of `lanes` images: the products of all kernel columns for one row of `dx` at a time, then
+/// added where they lie.
 ///
 /// Pays where there are few input channels: one row's products stay in the first-level cache. `w` holds one packed
-/// matrix [taps × channels, rows] for each convolution group, `g` is [groups × rows, output, lanes], `dx` is
-/// [groups × channels, input, lanes] over the padded input; overwritten.
+/// matrix [kernel columns × channels, kernel rows × rows] for each convolution group, `g` is [groups × rows, output,
+/// lanes], `dx` is [groups × channels, input, lanes] over the padded input; overwritten.
 pub(crate) fn conv_columns_back(
     isa: Isa,
     s: &ConvShape,
@@ -276,21 +283,37 @@ pub(crate) fn conv_columns_back(
     // Vectors of one row of products: an image's lanes, or sixteen pixels of a single image.
     let wide = if lanes == LANES { width } else { width.div_ceil(PANEL) };
     let places: Vec<usize> = (0..wide).map(|v| v * PANEL).collect();
-    let mut products = Buffer::dirty(s.depth() * wide * PANEL);
-    let mut row = Buffer::zeroed(s.rows * wide * PANEL);
-    let taps: Taps = std::iter::once(Tap { a: 0, b: 0 }).collect();
+    let outputs = s.kernel[1] * s.channels;
+    let mut products = Buffer::dirty(outputs * wide * PANEL);
+    // A single image's rows, each with room for whole vectors.
+    let mut padded =
+        Buffer::zeroed(if lanes == LANES { 0 } else { s.rows * s.output[0] * wide * PANEL });
     for (group, w) in w.iter().enumerate() {
         let g = &g[group * s.rows * s.pixels() * lanes..][..s.rows * s.pixels() * lanes];
         let dx =
             &mut dx[group * s.channels * s.plane() * lanes..][..s.channels * s.plane() * lanes];
-        for y in 0..s.output[0] {
-            for (to, from) in
-                row.chunks_exact_mut(wide * PANEL).zip(g.chunks_exact(s.pixels() * lanes))
-            {
-                to[..width * lanes].copy_from_slice(&from[y * width * lanes..][..width * lanes]);
+        if lanes != LANES {
+            for (to, from) in padded.chunks_exact_mut(wide * PANEL).zip(g.chunks_exact(width)) {
+                to[..width].copy_from_slice(from);
             }
-            for panel in (0..s.depth()).step_by(PANEL) {
-                for (m, count) in row_tiles(PANEL.min(s.depth() - panel), isa.tile_rows()) {
+        }
+        let g = if lanes == LANES { g } else { &padded[..] };
+        for y in 0..s.input[0] {
+            // The rows of the output that see this one, by kernel row.
+            let seen = |ky: usize| {
+                let above = y.checked_sub(ky * s.dilation[0])?;
+                let row = above / s.stride[0];
+                (above % s.stride[0] == 0 && row < s.output[0]).then_some(row)
+            };
+            let taps: Taps = (0..s.kernel[0])
+                .filter_map(|ky| Some((ky, seen(ky)?)))
+                .map(|(ky, row)| Tap { a: ky * s.rows * PANEL, b: row * wide * PANEL })
+                .collect();
+            if taps.is_empty() {
+                continue;
+            }
+            for panel in (0..outputs).step_by(PANEL) {
+                for (m, count) in row_tiles(PANEL.min(outputs - panel), isa.tile_rows()) {
                     for vectors in places.chunks(isa.tile_vectors(count)) {
                         let tile = Tile {
                             taps: &taps,
@@ -298,8 +321,8 @@ pub(crate) fn conv_columns_back(
                             a: &w.panel(panel)[m..],
                             a_row: 1,
                             a_step: PANEL,
-                            b: &row,
-                            b_step: wide * PANEL,
+                            b: g,
+                            b_step: s.output[0] * wide * PANEL,
                             b_vectors: vectors,
                             start: Start::Zero,
                             rows: count,
@@ -311,18 +334,15 @@ pub(crate) fn conv_columns_back(
                 }
             }
             for (k, products) in products.chunks_exact(wide * PANEL).enumerate() {
-                let (tap, channel) = (k / s.channels, k % s.channels);
-                let place = channel * s.plane() + y * s.stride[0] * s.input[1] + s.reach(tap);
+                let (kx, channel) = (k / s.channels, k % s.channels);
+                let place = channel * s.plane() + y * s.input[1] + kx * s.dilation[1];
                 let dx = &mut dx[place * lanes..];
                 if s.stride[1] == 1 {
                     add(isa, &products[..width * lanes], dx);
                 } else {
                     for x in 0..width {
-                        add(
-                            isa,
-                            &products[x * lanes..][..lanes],
-                            &mut dx[x * s.stride[1] * lanes..],
-                        );
+                        let dx = &mut dx[x * s.stride[1] * lanes..];
+                        add(isa, &products[x * lanes..][..lanes], dx);
                     }
                 }
             }

@@ -102,6 +102,12 @@ impl Taps {
     }
 }
 
+impl Taps {
+    pub(super) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+}
+
 impl FromIterator<Tap> for Taps {
     fn from_iter<I: IntoIterator<Item = Tap>>(taps: I) -> Self {
         let mut all = Self::default();

@@ -141,14 +141,16 @@ impl Conv {
         self.channels / self.groups <= 4
     }
 
-    /// Weights as the dense back-projection wants them: [taps × channels, rows] of each group by columns, else flipped.
+    /// Weights as the dense back-projection wants them: [kernel columns × channels, kernel rows × rows] of each group by columns, else flipped.
     fn backward(&self) -> &[Packed] {
         self.backward.get_or_init(|| {
             if self.by_columns() {
                 let s = self.shape();
                 let packed = |g| {
-                    Packed::new(false, s.depth(), s.rows, |k, row| {
-                        self.at(g * s.rows + row, k % s.channels, k / s.channels)
+                    let (outputs, depth) = (s.kernel[1] * s.channels, s.kernel[0] * s.rows);
+                    Packed::new(false, outputs, depth, |k, at| {
+                        let tap = at / s.rows * s.kernel[1] + k / s.channels;
+                        self.at(g * s.rows + at % s.rows, k % s.channels, tap)
                     })
                 };
                 return (0..self.groups).map(packed).collect();

@@ -33,6 +33,17 @@ impl MaxPool {
         digits
     }
 
+    /// Whether the windows are 2 × 2 and lie side by side, without padding: the common case has loops of its own.
+    fn halves(&self) -> bool {
+        let w = &self.window;
+        let inside = (0..2).all(|a| 2 * w.output[a] <= w.input[a]);
+        w.kernel == [2, 2]
+            && w.stride == [2, 2]
+            && w.dilation == [1, 1]
+            && w.pad == [0, 0]
+            && inside
+    }
+
     /// Calls `f(plane, place in the input plane, cotangent)` for the winner of each window of image `lane`.
     pub(crate) fn winners(
         &self,
@@ -87,6 +98,15 @@ impl Operator for MaxPool {
     fn forward(&self, run: Run, inputs: &[&[f32]], output: &mut [f32], keeper: Option<Keeper<'_>>) {
         let plane = self.window.input[0] * self.window.input[1];
         let (isa, x, taps, size) = (run.isa, inputs[0], &self.taps[..], self.size());
+        if self.halves() {
+            let (input, to) = (self.window.input, self.window.output);
+            return match (run.lanes, keeper.map(|k| k.bytes)) {
+                (LANES, Some(kept)) => halve_forward::<LANES>(isa, x, input, to, output, kept),
+                (_, Some(kept)) => halve_forward::<1>(isa, x, input, to, output, kept),
+                (LANES, None) => halve_values::<LANES>(isa, x, input, to, output),
+                (_, None) => halve_values::<1>(isa, x, input, to, output),
+            };
+        }
         match (run.lanes, keeper.map(|k| k.bytes)) {
             (LANES, Some(kept)) => max_forward::<LANES>(isa, x, plane, taps, size, output, kept),
             (_, Some(kept)) => max_forward::<1>(isa, x, plane, taps, size, output, kept),
@@ -103,8 +123,19 @@ impl Operator for MaxPool {
         cotangent: &[f32],
         gradient: &mut [f32],
     ) {
-        gradient.fill(0.0);
-        let plane = self.window.input[0] * self.window.input[1];
+        let Window { input, output, .. } = self.window;
+        if !self.halves() || input != output.map(|n| 2 * n) {
+            gradient.fill(0.0);
+        }
+        if self.halves() {
+            return match run.lanes {
+                LANES => {
+                    halve_back::<LANES>(run.isa, kept.bytes, cotangent, input, output, gradient)
+                }
+                _ => halve_back::<1>(run.isa, kept.bytes, cotangent, input, output, gradient),
+            };
+        }
+        let plane = input[0] * input[1];
         if run.lanes == LANES {
             max_back::<LANES>(
                 run.isa,
@@ -231,6 +262,105 @@ versioned! {
             }
         }
     }
+}
+
+/// The larger of two, the first if they are equal; not a number wins, to be seen. And whether the second won.
+#[inline(always)]
+fn larger(a: f32, b: f32) -> (f32, bool) {
+    let wins = (b > a) | b.is_nan();
+    (if wins { b } else { a }, wins)
+}
+
+versioned! {
+    /// [`max_values`] of windows of 2 × 2 that lie side by side.
+    fn halve_values<const L: usize>(
+        x: &[f32], input: [usize; 2], output: [usize; 2], y: &mut [f32],
+    ) {
+        let (x, _) = x.as_chunks::<L>();
+        let (y, _) = y.as_chunks_mut::<L>();
+        let planes = y.chunks_exact_mut(output[0] * output[1]);
+        for (x, y) in x.chunks_exact(input[0] * input[1]).zip(planes) {
+            for (x, y) in x.chunks_exact(2 * input[1]).zip(y.chunks_exact_mut(output[1])) {
+                let (above, _) = x[..input[1]].as_chunks::<2>();
+                let (below, _) = x[input[1]..].as_chunks::<2>();
+                for ((y, above), below) in y.iter_mut().zip(above).zip(below) {
+                    for l in 0..L {
+                        let (best, _) = larger(above[0][l], above[1][l]);
+                        let (best, _) = larger(best, below[0][l]);
+                        y[l] = larger(best, below[1][l]).0;
+                    }
+                }
+            }
+        }
+    }
+}
+
+versioned! {
+    /// [`max_forward`] of windows of 2 × 2 that lie side by side.
+    fn halve_forward<const L: usize>(
+        x: &[f32], input: [usize; 2], output: [usize; 2], y: &mut [f32], kept: &mut [u8],
+    ) {
+        let (x, _) = x.as_chunks::<L>();
+        let (y, _) = y.as_chunks_mut::<L>();
+        let (kept, _) = kept.as_chunks_mut::<L>();
+        let size = output[0] * output[1];
+        let planes = y.chunks_exact_mut(size).zip(kept.chunks_exact_mut(size));
+        for (x, (y, kept)) in x.chunks_exact(input[0] * input[1]).zip(planes) {
+            let rows = y.chunks_exact_mut(output[1]).zip(kept.chunks_exact_mut(output[1]));
+            for (x, (y, kept)) in x.chunks_exact(2 * input[1]).zip(rows) {
+                let (above, _) = x[..input[1]].as_chunks::<2>();
+                let (below, _) = x[input[1]..].as_chunks::<2>();
+                for (((y, kept), above), below) in y.iter_mut().zip(kept).zip(above).zip(below) {
+                    for l in 0..L {
+                        let (best, wins) = larger(above[0][l], above[1][l]);
+                        let winner = u32::from(wins);
+                        let (best, wins) = larger(best, below[0][l]);
+                        let winner = if wins { 2 } else { winner };
+                        let (best, wins) = larger(best, below[1][l]);
+                        y[l] = best;
+                        kept[l] = (if wins { 3 } else { winner }) as u8;
+                    }
+                }
+            }
+        }
+    }
+}
+
+versioned! {
+    /// [`max_back`] of windows of 2 × 2 that lie side by side: writes all places that a window covers.
+    fn halve_back<const L: usize>(
+        kept: &[u8], g: &[f32], input: [usize; 2], output: [usize; 2], dx: &mut [f32],
+    ) {
+        let (g, _) = g.as_chunks::<L>();
+        let (kept, _) = kept.as_chunks::<L>();
+        let (dx, _) = dx.as_chunks_mut::<L>();
+        let size = output[0] * output[1];
+        let planes = g.chunks_exact(size).zip(kept.chunks_exact(size));
+        for (dx, (g, kept)) in dx.chunks_exact_mut(input[0] * input[1]).zip(planes) {
+            let rows = g.chunks_exact(output[1]).zip(kept.chunks_exact(output[1]));
+            for (dx, (g, kept)) in dx.chunks_exact_mut(2 * input[1]).zip(rows) {
+                let (above, below) = dx.split_at_mut(input[1]);
+                let pairs = above.as_chunks_mut::<2>().0.iter_mut().zip(below.as_chunks_mut::<2>().0);
+                for (((above, below), g), kept) in pairs.zip(g).zip(kept) {
+                    above[0] = won(g, kept, 0);
+                    above[1] = won(g, kept, 1);
+                    below[0] = won(g, kept, 2);
+                    below[1] = won(g, kept, 3);
+                }
+            }
+        }
+    }
+}
+
+/// The cotangent where `tap` has won, else zero: a mask, not a branch; plus zero, as the sum in [`max_back`].
+#[inline(always)]
+fn won<const L: usize>(g: &[f32; L], kept: &[u8; L], tap: u8) -> [f32; L] {
+    let mut part = [0.0; L];
+    for l in 0..L {
+        let mask = u32::from(kept[l] == tap).wrapping_neg();
+        part[l] = f32::from_bits(g[l].to_bits() & mask) + 0.0;
+    }
+    part
 }
 
 /// The mean of each window, planes on their own; of a window wholly in the padding zero.

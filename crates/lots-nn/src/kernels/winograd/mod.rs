@@ -153,8 +153,7 @@ impl Winograd {
         assert!(x.len() == from * x_plane && y.len() == to * y_plane);
         assert!(way.bias.is_none_or(|b| b.len() == to));
         let points = self.points() * self.points();
-        let abreast = LANES / read.lanes;
-        let places = read.count().div_ceil(abreast);
+        let places = read.count().div_ceil(LANES / read.lanes);
         let most = BLOCK / (points * (from + to) * PANEL);
         let most = most.next_multiple_of(4).max(4).min(places);
         // One vector behind each point: without it, all points of a place share few sets of the cache.
@@ -164,10 +163,10 @@ impl Winograd {
         let y = Shared::new(y);
         for first in (0..places).step_by(most) {
             let vectors = most.min(places - first);
-            let place = |v: usize| {
-                let first = (first + v) * abreast;
-                Place { first, count: abreast.min(read.count() - first) }
+            let placed = |patches: &Patches| -> Vec<Place> {
+                (first..first + vectors).map(|v| patches.place(v)).collect()
             };
+            let (read_places, written_places) = (placed(&read), placed(&written));
             let (before_step, after_step) = (length(from, vectors), length(to, vectors));
             let square = |step: usize, channel: usize, v: usize| Square {
                 start: (channel * vectors + v) * PANEL,
@@ -178,11 +177,11 @@ impl Winograd {
             for_each(parallel, from, |channel| {
                 let plane = &x[channel * x_plane..][..x_plane];
                 let mut copy = [0.0; POINTS * POINTS * PANEL];
-                for v in 0..vectors {
-                    let source = match read.whole(place(v)) {
+                for (v, place) in read_places.iter().enumerate() {
+                    let source = match read.whole(place) {
                         Some(square) => (plane, square),
                         None => {
-                            read.read(isa, plane, place(v), &mut copy);
+                            read.read(isa, plane, place, &mut copy);
                             (&copy[..], read.copied())
                         }
                     };
@@ -209,11 +208,11 @@ impl Winograd {
             for_each(parallel, to, |channel| {
                 let start = way.bias.map_or(0.0, |b| b[channel]);
                 let mut copy = [0.0; POINTS * POINTS * PANEL];
-                for v in 0..vectors {
+                for (v, place) in written_places.iter().enumerate() {
                     let source = (after, square(after_step, channel, v));
                     // SAFETY: this channel's plane is written by this call alone.
                     let plane = unsafe { y.slice(channel * y_plane, y_plane) };
-                    let (out, square, copied) = match written.whole(place(v)) {
+                    let (out, square, copied) = match written.whole(place) {
                         Some(square) if !way.back => (Shared::new(plane), square, false),
                         _ => (Shared::new(&mut copy), written.copied(), true),
                     };
@@ -222,7 +221,7 @@ impl Winograd {
                     if copied {
                         // SAFETY: as above.
                         let plane = unsafe { y.slice(channel * y_plane, y_plane) };
-                        written.write(isa, plane, place(v), &copy, way.back);
+                        written.write(isa, plane, place, &copy, way.back);
                     }
                 }
             });
@@ -234,7 +233,7 @@ impl Field {
     /// The tiles of the output.
     fn tiles(&self, lanes: usize) -> Patches {
         let [down, across] = self.output.map(|n| n.div_ceil(TILE));
-        Patches { plane: self.output, pad: [0, 0], side: TILE, stride: TILE, down, across, lanes }
+        Patches { plane: self.output, pad: [0, 0], side: TILE, down, across, lanes }
     }
 
     /// What each tile of the output sees of the input.

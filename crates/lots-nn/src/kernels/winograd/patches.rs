@@ -1,12 +1,13 @@
 //! Squares of a plane, cut out and put back: sixteen tiles of one image, or one tile of sixteen images.
 
+use super::TILE;
 use super::transform::Square;
 use crate::kernels::conv::add;
 use crate::kernels::simd::Isa;
 use crate::kernels::tile::PANEL;
 use crate::kernels::{LANES, versioned};
 
-/// The squares of all tiles in one plane; what lies outside of the plane is zero and stays so.
+/// The squares of all tiles in one plane, [`TILE`] apart; what lies outside of the plane is zero and stays so.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patches {
     /// Height and width of the plane.
@@ -15,19 +16,26 @@ pub(super) struct Patches {
     pub(super) pad: [usize; 2],
     /// Height and width of a square.
     pub(super) side: usize,
-    /// How far squares lie apart.
-    pub(super) stride: usize,
     /// Rows of squares, and squares on a row.
     pub(super) down: usize,
     pub(super) across: usize,
     pub(super) lanes: usize,
 }
 
-/// Squares that lie abreast in one vector.
-#[derive(Clone, Copy, Debug)]
+/// The squares that lie abreast in one vector.
+#[derive(Clone, Debug)]
 pub(super) struct Place {
-    pub(super) first: usize,
-    pub(super) count: usize,
+    runs: Vec<Run>,
+}
+
+/// Neighbours on a row of squares; if there are several, none is cut on its left or right.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    y: Part,
+    x: Part,
+    /// The place of the first one in the vector.
+    lane: usize,
+    count: usize,
 }
 
 /// The part of a square that lies inside the plane, on one axis.
@@ -52,7 +60,7 @@ impl Patches {
 
     /// The part of square `number` on `axis`.
     fn part(&self, axis: usize, number: usize) -> Part {
-        let start = number * self.stride;
+        let start = number * TILE;
         let inside = self.pad[axis].saturating_sub(start).min(self.side);
         let at = start + inside - self.pad[axis].min(start + inside);
         let at = at.min(self.plane[axis]);
@@ -60,14 +68,27 @@ impl Patches {
         Part { inside, at, count }
     }
 
-    fn parts(&self, tile: usize) -> [Part; 2] {
-        [self.part(0, tile / self.across), self.part(1, tile % self.across)]
+    /// The squares of vector number `v`.
+    pub(super) fn place(&self, v: usize) -> Place {
+        let abreast = LANES / self.lanes;
+        let mut runs: Vec<Run> = Vec::new();
+        for tile in v * abreast..self.count().min((v + 1) * abreast) {
+            let (row, column) = (tile / self.across, tile % self.across);
+            let (y, x) = (self.part(0, row), self.part(1, column));
+            let whole = |x: &Part| x.count == self.side;
+            match runs.last_mut() {
+                Some(run) if column > 0 && whole(&run.x) && whole(&x) => run.count += 1,
+                _ => runs.push(Run { y, x, lane: tile - v * abreast, count: 1 }),
+            }
+        }
+        Place { runs }
     }
 
     /// Where the whole square lies in the plane, if it does and images lie abreast.
-    pub(super) fn whole(&self, place: Place) -> Option<Square> {
-        let [y, x] = self.parts(place.first);
-        (self.lanes == LANES && y.count == self.side && x.count == self.side).then(|| Square {
+    pub(super) fn whole(&self, place: &Place) -> Option<Square> {
+        let [Run { y, x, .. }] = place.runs[..] else { return None };
+        let whole = self.lanes == LANES && y.count == self.side && x.count == self.side;
+        whole.then(|| Square {
             start: (y.at * self.plane[1] + x.at) * LANES,
             row: self.plane[1] * LANES,
             column: LANES,
@@ -80,43 +101,50 @@ impl Patches {
     }
 
     /// Copies the squares of a place.
-    pub(super) fn read(&self, isa: Isa, plane: &[f32], place: Place, to: &mut [f32]) {
+    pub(super) fn read(&self, isa: Isa, plane: &[f32], place: &Place, to: &mut [f32]) {
         to[..self.side * self.side * PANEL].fill(0.0);
-        for i in 0..place.count {
-            let [y, x] = self.parts(place.first + i);
+        let width = self.plane[1];
+        for run in &place.runs {
+            let Run { y, x, .. } = run;
+            if self.lanes != LANES {
+                read_run(isa, plane, width, self.side, run, to);
+                continue;
+            }
             for row in 0..y.count {
-                let from = ((y.at + row) * self.plane[1] + x.at) * self.lanes;
-                let from = &plane[from..][..x.count * self.lanes];
-                let to = &mut to[((y.inside + row) * self.side + x.inside) * PANEL..];
-                if self.lanes == LANES {
-                    to[..from.len()].copy_from_slice(from);
-                } else {
-                    spread(isa, from, i, to);
-                }
+                let from = &plane[((y.at + row) * width + x.at) * LANES..][..x.count * LANES];
+                let to = &mut to[((y.inside + row) * self.side + x.inside) * LANES..];
+                to[..from.len()].copy_from_slice(from);
             }
         }
     }
 
-    /// Puts copied squares back, or adds them where they lie.
+    /// Puts copied squares back, each over what is there or, if it `adds`, added to it, in their order.
     pub(super) fn write(
         &self,
         isa: Isa,
         plane: &mut [f32],
-        place: Place,
+        place: &Place,
         from: &[f32],
         adds: bool,
     ) {
-        for i in 0..place.count {
-            let [y, x] = self.parts(place.first + i);
+        let width = self.plane[1];
+        for run in &place.runs {
+            let Run { y, x, .. } = run;
+            if self.lanes != LANES {
+                if adds {
+                    add_run(isa, plane, width, self.side, run, from);
+                } else {
+                    write_run(isa, plane, width, self.side, run, from);
+                }
+                continue;
+            }
             for row in 0..y.count {
-                let to = ((y.at + row) * self.plane[1] + x.at) * self.lanes;
-                let to = &mut plane[to..][..x.count * self.lanes];
-                let from = &from[((y.inside + row) * self.side + x.inside) * PANEL..];
-                match (self.lanes == LANES, adds) {
-                    (true, true) => add(isa, &from[..to.len()], to),
-                    (true, false) => to.copy_from_slice(&from[..to.len()]),
-                    (false, true) => gather_add(isa, from, i, to),
-                    (false, false) => gather(isa, from, i, to),
+                let to = &mut plane[((y.at + row) * width + x.at) * LANES..][..x.count * LANES];
+                let from = &from[((y.inside + row) * self.side + x.inside) * LANES..];
+                if adds {
+                    add(isa, &from[..to.len()], to);
+                } else {
+                    to.copy_from_slice(&from[..to.len()]);
                 }
             }
         }
@@ -124,28 +152,73 @@ impl Patches {
 }
 
 versioned! {
-    /// Element `k` of `from` to element `at` of vector `k` of `to`.
-    fn spread(from: &[f32], at: usize, to: &mut [f32]) {
-        for (to, from) in to.as_chunks_mut::<PANEL>().0.iter_mut().zip(from) {
-            to[at] = *from;
+    /// The squares of a run: element (y, x) of square `t` to lane `run.lane + t` of vector (y, x).
+    fn read_run(plane: &[f32], width: usize, side: usize, run: &Run, to: &mut [f32]) {
+        let Run { y, x, lane, count } = *run;
+        for row in 0..y.count {
+            let from = &plane[(y.at + row) * width + x.at..];
+            let from = &from[..(count - 1) * TILE + x.count];
+            for column in 0..x.count {
+                let to = &mut to[((y.inside + row) * side + x.inside + column) * PANEL + lane..];
+                let from = &from[column..];
+                for (t, to) in to[..count].iter_mut().enumerate() {
+                    *to = from[t * TILE];
+                }
+            }
         }
     }
 }
 
 versioned! {
-    /// Element `at` of vector `k` of `from` to element `k` of `to`.
-    fn gather(from: &[f32], at: usize, to: &mut [f32]) {
-        for (to, from) in to.iter_mut().zip(from.as_chunks::<PANEL>().0) {
-            *to = from[at];
+    /// The squares of a run of tiles, which do not overlap, to their places.
+    fn write_run(plane: &mut [f32], width: usize, side: usize, run: &Run, from: &[f32]) {
+        let Run { y, x, lane, count } = *run;
+        for row in 0..y.count {
+            let to = &mut plane[(y.at + row) * width + x.at..][..(count - 1) * TILE + x.count];
+            let from = &from[(y.inside + row) * side * PANEL + lane..];
+            if count == 1 {
+                for (column, to) in to.iter_mut().enumerate() {
+                    *to = from[(x.inside + column) * PANEL];
+                }
+                continue;
+            }
+            let column = |c: usize| &from[c * PANEL..][..count];
+            let columns = column(0).iter().zip(column(1)).zip(column(2)).zip(column(3));
+            for (to, (((a, b), c), d)) in to.as_chunks_mut::<TILE>().0.iter_mut().zip(columns) {
+                *to = [*a, *b, *c, *d];
+            }
         }
     }
 }
 
 versioned! {
-    /// [`gather`], added to what is there.
-    fn gather_add(from: &[f32], at: usize, to: &mut [f32]) {
-        for (to, from) in to.iter_mut().zip(from.as_chunks::<PANEL>().0) {
-            *to += from[at];
+    /// Adds the squares of a run where they lie. Where two overlap the first one comes first, as with one after the other:
+    /// the last columns of a square, which lie over the first ones of the next, are added before all first ones.
+    fn add_run(plane: &mut [f32], width: usize, side: usize, run: &Run, from: &[f32]) {
+        let Run { y, x, lane, count } = *run;
+        for row in 0..y.count {
+            let to = &mut plane[(y.at + row) * width + x.at..][..(count - 1) * TILE + x.count];
+            let from = &from[(y.inside + row) * side * PANEL + lane..];
+            if count == 1 {
+                for (column, to) in to.iter_mut().enumerate() {
+                    *to += from[(x.inside + column) * PANEL];
+                }
+                continue;
+            }
+            for column in (TILE..side).rev() {
+                let from = &from[column * PANEL..][..count];
+                for (t, from) in from.iter().enumerate() {
+                    to[t * TILE + column] += from;
+                }
+            }
+            let column = |c: usize| &from[c * PANEL..][..count];
+            let columns = column(0).iter().zip(column(1)).zip(column(2)).zip(column(3));
+            for (to, (((a, b), c), d)) in to.as_chunks_mut::<TILE>().0.iter_mut().zip(columns) {
+                to[0] += a;
+                to[1] += b;
+                to[2] += c;
+                to[3] += d;
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Small matrix products with the packed weights of one point, as they are or transposed.
 
+use crate::kernels::matmul::row_tiles;
 #[cfg(target_arch = "x86_64")]
 use crate::kernels::simd::{Avx2, Avx512};
 use crate::kernels::simd::{Isa, Portable, Simd};
@@ -40,125 +41,127 @@ impl Product<'_> {
                 Isa::Avx512 => avx512(self, c.as_mut_ptr()),
                 #[cfg(target_arch = "x86_64")]
                 Isa::Avx2 => avx2(self, c.as_mut_ptr()),
-                Isa::Portable => tiles::<Portable>(self, Isa::Portable, c.as_mut_ptr()),
+                Isa::Portable => {
+                    tiles!(Portable, self, Isa::Portable, c.as_mut_ptr(), [(1, 1), (2, 1), (3, 1)])
+                }
             }
         }
     }
 }
 
+/// All tiles of a product, in the shapes of register tiles that an instruction set has.
+macro_rules! tiles {
+    ($simd:ty, $p:expr, $isa:expr, $c:expr, [$(($m:literal, $n:literal)),*]) => {{
+        let (p, isa, c) = ($p, $isa, $c);
+        // Rows of a tile lie in one panel, unless the panels are the depth.
+        let strip = if p.back { isa.tile_rows() } else { PANEL };
+        let mut first = 0;
+        while first < p.outputs() {
+            for (row, rows) in row_tiles(strip.min(p.outputs() - first), isa.tile_rows()) {
+                let (row, mut v) = (first + row, 0);
+                while v < p.vectors {
+                    let vectors = isa.tile_vectors(rows).min(p.vectors - v);
+                    match (rows, vectors, p.back) {
+                        $(
+                            ($m, $n, false) => tile::<$simd, $m, $n, false>(p, row, v, c),
+                            ($m, $n, true) => tile::<$simd, $m, $n, true>(p, row, v, c),
+                        )*
+                        _ => unreachable!("the shape was chosen from these"),
+                    }
+                    v += vectors;
+                }
+            }
+            first += strip;
+        }
+    }};
+}
+use tiles;
+
 /// # Safety
-/// AVX-512 present; as [`tiles`].
+/// AVX-512 present; lengths were checked by [`Product::run`].
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx2,fma")]
 unsafe fn avx512(p: &Product<'_>, c: *mut f32) {
     // SAFETY: the caller's promise.
-    unsafe { tiles::<Avx512>(p, Isa::Avx512, c) }
+    unsafe {
+        tiles!(
+            Avx512,
+            p,
+            Isa::Avx512,
+            c,
+            [
+                (1, 1),
+                (1, 2),
+                (1, 3),
+                (1, 4),
+                (1, 5),
+                (1, 6),
+                (1, 7),
+                (1, 8),
+                (2, 1),
+                (2, 2),
+                (2, 3),
+                (2, 4),
+                (2, 5),
+                (2, 6),
+                (2, 7),
+                (2, 8),
+                (3, 1),
+                (3, 2),
+                (3, 3),
+                (3, 4),
+                (3, 5),
+                (3, 6),
+                (3, 7),
+                (3, 8),
+                (4, 1),
+                (4, 2),
+                (4, 3),
+                (4, 4),
+                (5, 1),
+                (5, 2),
+                (5, 3),
+                (5, 4),
+                (6, 1),
+                (6, 2),
+                (6, 3),
+                (6, 4)
+            ]
+        )
+    }
 }
 
 /// # Safety
-/// AVX2 and FMA present; as [`tiles`].
+/// AVX2 and FMA present; lengths were checked by [`Product::run`].
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
 unsafe fn avx2(p: &Product<'_>, c: *mut f32) {
     // SAFETY: the caller's promise.
-    unsafe { tiles::<Avx2>(p, Isa::Avx2, c) }
-}
-
-/// # Safety
-/// The instruction set of `S` is present; lengths were checked by [`Product::run`].
-#[inline(always)]
-unsafe fn tiles<S: Simd>(p: &Product<'_>, isa: Isa, c: *mut f32) {
-    let most = isa.tile_rows();
-    // Rows of a tile lie in one panel, unless the panels are the depth.
-    let strip = if p.back { most } else { PANEL };
-    let mut first = 0;
-    while first < p.outputs() {
-        let end = p.outputs().min(first + strip);
-        let count = (end - first).div_ceil(most);
-        for t in 0..count {
-            let (row, next) =
-                (first + t * (end - first) / count, first + (t + 1) * (end - first) / count);
-            let most = isa.tile_vectors(next - row);
-            let mut v = 0;
-            while v < p.vectors {
-                let n = most.min(p.vectors - v);
-                // SAFETY: the caller's promise; the tile lies inside the product.
-                unsafe {
-                    if p.back {
-                        by_shape::<S, true>(p, row, next - row, v, n, c);
-                    } else {
-                        by_shape::<S, false>(p, row, next - row, v, n, c);
-                    }
-                }
-                v += n;
-            }
-        }
-        first = end;
+    unsafe {
+        tiles!(
+            Avx2,
+            p,
+            Isa::Avx2,
+            c,
+            [
+                (1, 1),
+                (1, 2),
+                (1, 3),
+                (1, 4),
+                (2, 1),
+                (2, 2),
+                (3, 1),
+                (3, 2),
+                (4, 1),
+                (5, 1),
+                (6, 1)
+            ]
+        )
     }
 }
 
 /// # Safety
-/// As [`tiles`].
-#[inline(always)]
-unsafe fn by_shape<S: Simd, const BACK: bool>(
-    p: &Product<'_>,
-    row: usize,
-    rows: usize,
-    v: usize,
-    vectors: usize,
-    c: *mut f32,
-) {
-    macro_rules! shapes {
-        ($(($m:literal, $n:literal)),*) => {
-            match (rows, vectors) {
-                // SAFETY: the caller's promise.
-                $(($m, $n) => unsafe { tile::<S, $m, $n, BACK>(p, row, v, c) },)*
-                _ => unreachable!("tiles are chosen from these"),
-            }
-        };
-    }
-    shapes!(
-        (1, 1),
-        (1, 2),
-        (1, 3),
-        (1, 4),
-        (1, 5),
-        (1, 6),
-        (1, 7),
-        (1, 8),
-        (2, 1),
-        (2, 2),
-        (2, 3),
-        (2, 4),
-        (2, 5),
-        (2, 6),
-        (2, 7),
-        (2, 8),
-        (3, 1),
-        (3, 2),
-        (3, 3),
-        (3, 4),
-        (3, 5),
-        (3, 6),
-        (3, 7),
-        (3, 8),
-        (4, 1),
-        (4, 2),
-        (4, 3),
-        (4, 4),
-        (5, 1),
-        (5, 2),
-        (5, 3),
-        (5, 4),
-        (6, 1),
-        (6, 2),
-        (6, 3),
-        (6, 4)
-    );
-}
-
-/// # Safety
-/// As [`tiles`]; rows `row..row + M` and vectors `v..v + N` exist.
+/// The instruction set of `S` is present, lengths were checked by [`Product::run`]; rows `row..row + M` and vectors `v..v + N` exist.
 #[inline(always)]
 unsafe fn tile<S: Simd, const M: usize, const N: usize, const BACK: bool>(
     p: &Product<'_>,

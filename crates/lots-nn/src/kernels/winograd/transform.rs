@@ -1,5 +1,7 @@
 //! The transforms of tiles, sixteen tiles or images abreast.
 
+use std::mem::MaybeUninit;
+
 use super::TILE;
 use super::matrices::{FIVE, THREE, input, output, transposed};
 #[cfg(target_arch = "x86_64")]
@@ -161,7 +163,8 @@ unsafe fn sandwich<S: Simd, M: Matrix<R, C>, const R: usize, const C: usize>(one
     let One { x, from, y, to, .. } = *one;
     // SAFETY: the caller's promise.
     unsafe {
-        let mut half = [[S::splat(0.0); C]; R];
+        // Written whole, column by column, before it is read.
+        let mut half = [const { [const { MaybeUninit::<S::V>::uninit() }; C] }; R];
         for column in 0..C {
             let mut vector = [S::splat(0.0); C];
             for (row, v) in vector.iter_mut().enumerate() {
@@ -169,11 +172,15 @@ unsafe fn sandwich<S: Simd, M: Matrix<R, C>, const R: usize, const C: usize>(one
             }
             let done = rows::<S, M, R, C>(&vector, S::splat(0.0));
             for (half, done) in half.iter_mut().zip(done) {
-                half[column] = done;
+                half[column].write(done);
             }
         }
         for (row, half) in half.iter().enumerate() {
-            let done = rows::<S, M, R, C>(half, S::splat(one.start));
+            let mut vector = [S::splat(0.0); C];
+            for (v, half) in vector.iter_mut().zip(half) {
+                *v = half.assume_init();
+            }
+            let done = rows::<S, M, R, C>(&vector, S::splat(one.start));
             for (column, v) in done.into_iter().enumerate() {
                 S::store(y.add(row * to.row + column * to.column), v);
             }
