@@ -1,7 +1,8 @@
 """The PyTorch peer: Caffe's LeNet in eager mode on two CPU threads, as fast as eager PyTorch gets.
 
     python lenet.py            a server: prints a "ready" line, then answers each line `JOB VARIANT REPEATS` on stdin
-                               with one JSON line; `quit` or end of input ends it
+                               with one JSON line, and `memory` with the most bytes that this process has had so far, and
+                               what it had before the first job; `quit` or end of input ends it
     python lenet.py --table    prints the medians of every job and variant, measured in turn
     python lenet.py --check    compares every job and variant with float64, exit code 1 if one is wrong
 
@@ -39,6 +40,7 @@ one process unless noted), and what is used:
 import argparse
 import ctypes
 import json
+import pathlib
 import statistics
 import sys
 import time
@@ -62,6 +64,14 @@ def keep_freed_memory():
     except (AttributeError, OSError, TypeError):
         return False
     return all([mallopt(mmap_max, 0), mallopt(trim_threshold, 2**31 - 1), mallopt(top_pad, 64 << 20)])
+
+
+def memory():
+    """The most memory that this process has had so far, in bytes."""
+    for line in pathlib.Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    raise OSError("/proc/self/status has no VmHWM")
 
 
 def in_layout(tensor, variant):
@@ -189,6 +199,7 @@ def say(answer):
 
 
 def serve(peer, keeps_memory):
+    before = memory()
     say({"ready": True, "jobs": list(BATCH), "variants": list(VARIANTS), "threads": torch.get_num_threads(),
          "torch": torch.__version__, "keeps_freed_memory": keeps_memory})
     for line in sys.stdin:
@@ -197,6 +208,9 @@ def serve(peer, keeps_memory):
             continue
         if words == ["quit"]:
             break
+        if words == ["memory"]:
+            say({"peak": memory(), "before": before})
+            continue
         try:
             job, variant, repeats = words
             say(peer.measure(job, variant, int(repeats)))

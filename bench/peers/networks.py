@@ -19,25 +19,17 @@ import time
 import warnings
 
 import torch
-from lenet import THREADS, keep_freed_memory, say
+from lenet import THREADS, keep_freed_memory, memory, say
 from torchvision import models
 
 NAMES = ("resnet50", "vgg16")
 SIDE = 224
 
 
-def peak():
-    """VmHWM in bytes."""
-    for line in pathlib.Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024
-    raise OSError("/proc/self/status has no VmHWM")
-
-
 class Peer:
     def __init__(self, folder):
         self.folder = folder
-        self.before = peak()
+        self.before = memory()
         self.network = None
         self.runs = 0
 
@@ -83,7 +75,7 @@ class Peer:
             case ["run", "nchw" | "channels_last" as layout, count] if self.network:
                 return self.run(layout, count)
             case ["memory"]:
-                return {"peak": peak(), "before": self.before}
+                return {"peak": memory(), "before": self.before}
         return {"error": f"cannot do {' '.join(words)}"}
 
 

@@ -1,5 +1,7 @@
 //! A PyTorch program of this folder, at the other end of a pipe: it answers each line with a line of JSON.
 
+#![allow(dead_code, reason = "no benchmark uses all of it")]
+
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
@@ -9,8 +11,25 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    /// Starts `script` and waits until it is ready; `None`, aloud, where no Python is named.
+    /// Starts `script` and waits until it is ready, and says which PyTorch it is; `None`, aloud, where no Python is named.
     pub(crate) fn start(script: &str, arguments: &[&str]) -> Option<Self> {
+        let (peer, ready) = Self::open(script, arguments)?;
+        println!("PyTorch {}, {} threads; Lots on as many", ready["torch"], ready["threads"]);
+        Some(peer)
+    }
+
+    /// What `script` has needed in a process of its own by the time it has answered `line`, in bytes above what it had before.
+    pub(crate) fn memory(script: &str, arguments: &[&str], line: &str) -> Option<f64> {
+        let (mut peer, _) = Self::open(script, arguments)?;
+        peer.ask(line);
+        let answer = peer.ask("memory");
+        peer.quit();
+        let [peak, before] = ["peak", "before"].map(|key| answer[key].as_f64().unwrap());
+        Some(peak - before)
+    }
+
+    /// A script that is ready, and what it said then.
+    fn open(script: &str, arguments: &[&str]) -> Option<(Self, serde_json::Value)> {
         // `cargo test --benches` only asks whether it starts.
         let Ok(python) = std::env::var("LOTS_PEERS_PYTHON") else {
             println!("{script}: skipped, LOTS_PEERS_PYTHON is not set; bench/peers/run.sh sets it");
@@ -27,8 +46,7 @@ impl Peer {
         let answers = BufReader::new(child.stdout.take().unwrap());
         let mut peer = Self { child, answers };
         let ready = peer.answer();
-        println!("PyTorch {}, {} threads; Lots on as many", ready["torch"], ready["threads"]);
-        Some(peer)
+        Some((peer, ready))
     }
 
     fn answer(&mut self) -> serde_json::Value {
@@ -56,4 +74,11 @@ impl Peer {
 pub(crate) fn median(mut x: Vec<f64>) -> f64 {
     x.sort_by(f64::total_cmp);
     x[x.len() / 2]
+}
+
+/// The most memory that this process has had so far, in bytes.
+pub(crate) fn memory() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() * 1024.0
 }

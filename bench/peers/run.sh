@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Measures Lots against PyTorch on the same work, in turn. Makes the Python environment it needs.
+# Measures Lots against PyTorch on the same work, in turn, and ends with one table of the goals. Makes the Python environment it
+# needs.
 #
 #     bench/peers/run.sh [lenet] [networks] [attacks]      default: all three
 set -euo pipefail
@@ -13,6 +14,10 @@ done
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 setup=$("$here/setup.sh" | tee /dev/stderr)
 export LOTS_PEERS_PYTHON=${setup##*python: }
+# Each benchmark adds its rows.
+LOTS_PEERS_GOALS=$(mktemp)
+export LOTS_PEERS_GOALS
+trap 'rm -f "$LOTS_PEERS_GOALS"' EXIT
 cd "$here/../.."
 for what; do
     case $what in
@@ -21,3 +26,4 @@ for what; do
     attacks) cargo bench --quiet -p lots --bench attacks ;;
     esac
 done
+cat "$LOTS_PEERS_GOALS"

@@ -2,14 +2,17 @@
 #![allow(missing_docs, clippy::unwrap_used, reason = "a benchmark")]
 
 mod jobs;
+#[path = "../../../bench/peers/peak.rs"]
+mod peak;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use jobs::{JOBS, Job};
+use jobs::Job;
 
 fn lenet(c: &mut Criterion) {
-    for name in JOBS {
-        let mut job = Job::new(name);
-        c.bench_function(&format!("lenet/{name}"), |b| b.iter(|| job.run()));
+    for (name, mut job) in
+        [("forward", Job::forward()), ("vjp", Job::vjp()), ("train", Job::train())]
+    {
+        c.bench_function(&format!("lenet/{name}"), |b| b.iter(|| (job.run)()));
     }
 }
 

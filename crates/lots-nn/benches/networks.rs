@@ -7,7 +7,7 @@ mod peer;
 
 use lots_nn::{Cotangent, Graph, Network};
 use ndarray::Array4;
-use peer::{Peer, median};
+use peer::{Peer, median, memory};
 use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
@@ -40,19 +40,12 @@ fn main() {
     }
 }
 
-/// The most memory that this process has had so far, in bytes.
-fn peak() -> f64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() * 1024.0
-}
-
 fn measure(name: &str, folder: &Path) {
     rayon::ThreadPoolBuilder::new().num_threads(THREADS).build_global().unwrap();
     let clock = Instant::now();
     let network = Graph::open(folder.join(format!("{name}.onnx"))).unwrap();
     let load = clock.elapsed().as_secs_f64();
-    let loaded = peak();
+    let loaded = memory();
     let mut state = 1u32;
     let mut random = || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -69,7 +62,7 @@ fn measure(name: &str, folder: &Path) {
         clock.elapsed().as_secs_f64()
     };
     run();
-    let used = peak();
+    let used = memory();
 
     let Some(mut peer) = Peer::start("networks.py", &[folder.to_str().unwrap()]) else { return };
     println!("medians of {ROUNDS} interleaved rounds; memory is the most that the process had\n");

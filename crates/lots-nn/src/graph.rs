@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::kernels::Isa;
 use crate::network::{InputSpec, LayerId, LayerInfo};
 use crate::onnx::{self, ModelProto};
-use crate::ops::Operator;
+use crate::ops::{Operator, Parameter};
 use crate::preprocessing::{OpenOptions, Preprocessing};
 use prost::Message;
 use std::collections::{HashMap, HashSet};
@@ -102,7 +102,7 @@ impl Graph {
                 operator: node.operator.clone(),
                 shape: of_one_image(&values[node.output].shape),
                 parameters: match &node.action {
-                    Action::Run(op) => op.parameters().iter().map(|p| p.value.data().len()).sum(),
+                    Action::Run(op) => op.parameters().iter().map(Parameter::elements).sum(),
                     Action::View => 0,
                 },
             })
@@ -240,12 +240,11 @@ impl Graph {
         if let Some(graph) = &mut model.graph {
             for node in &self.nodes {
                 let Action::Run(op) = &node.action else { continue };
-                for (name, parameter) in node.parameters.iter().zip(op.parameters()) {
+                for (at, name) in node.parameters.iter().enumerate() {
                     if let Some(t) = graph.initializer.iter_mut().find(|t| t.name == *name) {
                         // The file's own shape: kernels of one axis are kept as of two.
                         let dims = std::mem::take(&mut t.dims);
-                        *t =
-                            onnx::TensorProto { dims, ..onnx::float_tensor(name, parameter.value) };
+                        *t = onnx::floats(name, dims, &op.parameter(at));
                     }
                 }
             }

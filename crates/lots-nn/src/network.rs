@@ -70,6 +70,12 @@ pub trait Network: Send + Sync {
     /// The layer that decides: the logits of a classifier, the descriptor of an embedding network.
     fn output(&self) -> LayerId;
 
+    /// Whether an image gets the same numbers to the last bit in any batch, traced or not, as it gets alone. Attacks look
+    /// again, image by image, at what they found by networks that do not say so.
+    fn is_exact_in_batches(&self) -> bool {
+        false
+    }
+
     /// The representations of `images` at `layer`, [N, elements]; forward only.
     ///
     /// Paper: Eq. 2.

@@ -30,6 +30,10 @@ impl Tensor {
         &self.data
     }
 
+    pub(crate) fn into_data(self) -> Vec<f32> {
+        self.data
+    }
+
     pub(crate) fn data_mut(&mut self) -> &mut [f32] {
         &mut self.data
     }

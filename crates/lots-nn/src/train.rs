@@ -8,7 +8,6 @@ use crate::network::check_images;
 use crate::onnx;
 use crate::parallel::{inside, map};
 use crate::scratch::Buffer;
-use crate::tensor::Tensor;
 use ndarray::ArrayView4;
 
 /// The hyperparameters of training. [`Recipe::default`] is Caffe's for LeNet.
@@ -82,7 +81,7 @@ impl Trainer {
         let momentum: Vec<Vec<Vec<f32>>> = (0..graph.nodes().len())
             .map(|i| match &graph.nodes()[i].action {
                 Action::Run(op) if trains(&graph, i) => {
-                    op.parameters().iter().map(|p| vec![0.0; p.value.data().len()]).collect()
+                    op.parameters().iter().map(|p| vec![0.0; p.elements()]).collect()
                 }
                 _ => Vec::new(),
             })
@@ -239,9 +238,8 @@ impl Trainer {
         for (node, momentum) in self.graph.nodes().iter().zip(&self.momentum) {
             let Action::Run(op) = &node.action else { continue };
             for ((name, p), values) in node.parameters.iter().zip(op.parameters()).zip(momentum) {
-                if let Some(t) = Tensor::new(p.value.shape().to_vec(), values.clone()) {
-                    extra.push(onnx::float_tensor(&momentum_name(name), &t));
-                }
+                let dims = p.shape.iter().map(|&d| d as i64).collect();
+                extra.push(onnx::floats(&momentum_name(name), dims, values));
             }
         }
         let mut all = vec![(ITERATION.to_owned(), self.iteration.to_string())];

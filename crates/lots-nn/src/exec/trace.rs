@@ -21,6 +21,10 @@ impl Network for Graph {
         Graph::output(self)
     }
 
+    fn is_exact_in_batches(&self) -> bool {
+        true
+    }
+
     fn represent(&self, images: ArrayView4<'_, f32>, layer: LayerId) -> Result<Array2<f32>> {
         check_images(self.input_spec(), &images)?;
         self.value_of(layer)?;

@@ -88,7 +88,7 @@ impl Back<'_> {
 
     /// Zeros for the gradient of each parameter of `op`.
     fn zeros(op: &dyn Operator) -> Vec<Vec<f32>> {
-        op.parameters().iter().map(|p| vec![0.0; p.value.data().len()]).collect()
+        op.parameters().iter().map(|p| vec![0.0; p.elements()]).collect()
     }
 
     /// One matrix product, all groups at once.

@@ -1,8 +1,9 @@
 //! Convolutions without padding, over lane-blocked or single images; padding is the caller's copy.
 
 use super::matmul::row_tiles;
+use super::packed::{PANEL, Packed};
 use super::simd::Isa;
-use super::tile::{DOT, Dot, PANEL, Packed, Shared, Start, Tap, Taps, Tile};
+use super::tile::{DOT, Dot, Shared, Start, Tap, Taps, Tile};
 use super::{LANES, versioned};
 use crate::parallel::for_each;
 use crate::scratch::Buffer;

@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
+use super::packed::{PANEL, Packed};
 use super::simd::Isa;
-use super::tile::{PANEL, Packed, Shared, Start, Tap, Taps, Tile};
+use super::tile::{Shared, Start, Tap, Taps, Tile};
 use super::{LANES, versioned};
 use crate::parallel::{WORTH, for_each};
 

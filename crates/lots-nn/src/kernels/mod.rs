@@ -9,6 +9,8 @@
 
 mod conv;
 mod matmul;
+mod matmul_back;
+mod packed;
 mod scatter;
 mod simd;
 mod tile;
@@ -17,9 +19,10 @@ mod winograd;
 
 pub(crate) use conv::{ConvShape, add, conv_columns_back, conv_valid, conv_weight_gradient};
 pub(crate) use matmul::{interleave_lanes, matmul, matmul_weight_gradient, transpose_lanes};
+pub(crate) use matmul_back::matmul_back;
+pub(crate) use packed::Packed;
 pub(crate) use scatter::{Winners, line_length, winners_back, winners_weights};
 pub(crate) use simd::Isa;
-pub(crate) use tile::Packed;
 pub(crate) use versions::versioned;
 pub(crate) use winograd::{Field, Winograd};
 

@@ -1,10 +1,10 @@
 //! Sparse cotangents: those that come out of a max pooling are zero but at the winners.
 
 use super::conv::ConvShape;
+use super::packed::PANEL;
 #[cfg(target_arch = "x86_64")]
 use super::simd::{Avx2, Avx512};
 use super::simd::{Isa, Portable, Simd};
-use super::tile::PANEL;
 
 /// The cotangents of one image that won their max-pool windows: (row, pixel of the convolution's output, value), row by
 /// row.

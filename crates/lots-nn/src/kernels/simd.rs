@@ -77,6 +77,11 @@ pub(super) trait Simd: Copy {
     /// # Safety
     /// As `splat`.
     unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// Sixteen vectors as the rows of a square, turned: number j of the result holds element j of each.
+    ///
+    /// # Safety
+    /// As `splat`.
+    unsafe fn transpose(x: [Self::V; 16]) -> [Self::V; 16];
     /// The sum of the sixteen: halves, quarters, eighths, pairs.
     ///
     /// # Safety
@@ -125,6 +130,10 @@ impl Simd for Portable {
         }
         sum
     }
+    #[inline(always)]
+    unsafe fn transpose(x: [Self::V; 16]) -> [Self::V; 16] {
+        std::array::from_fn(|j| std::array::from_fn(|i| x[i][j]))
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -134,8 +143,12 @@ pub(super) use x86::{Avx2, Avx512};
 mod x86 {
     use super::Simd;
     use std::arch::x86_64::{
-        __m256, __m512, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_set1_ps, _mm256_storeu_ps,
-        _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_storeu_ps,
+        __m256, __m512, _mm256_castpd_ps, _mm256_castps_pd, _mm256_fmadd_ps, _mm256_loadu_ps,
+        _mm256_permute2f128_ps, _mm256_set1_ps, _mm256_storeu_ps, _mm256_unpackhi_pd,
+        _mm256_unpackhi_ps, _mm256_unpacklo_pd, _mm256_unpacklo_ps, _mm512_castpd_ps,
+        _mm512_castps_pd, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_shuffle_f32x4,
+        _mm512_storeu_ps, _mm512_unpackhi_pd, _mm512_unpackhi_ps, _mm512_unpacklo_pd,
+        _mm512_unpacklo_ps,
     };
 
     #[derive(Clone, Copy)]
@@ -166,6 +179,35 @@ mod x86 {
             // SAFETY: see the impl.
             unsafe { _mm512_fmadd_ps(a, b, c) }
         }
+        #[inline(always)]
+        unsafe fn transpose(x: [Self::V; 16]) -> [Self::V; 16] {
+            // SAFETY: see the impl.
+            unsafe {
+                // Pairs of rows, then fours: vector 4i + j holds columns j, j + 4, j + 8, j + 12 of rows 4i to 4i + 3.
+                let mut fours = x;
+                for i in 0..4 {
+                    let (a, b, c, d) = (x[4 * i], x[4 * i + 1], x[4 * i + 2], x[4 * i + 3]);
+                    let low = [_mm512_unpacklo_ps(a, b), _mm512_unpacklo_ps(c, d)];
+                    let high = [_mm512_unpackhi_ps(a, b), _mm512_unpackhi_ps(c, d)];
+                    for (j, pair) in [low, high].into_iter().enumerate() {
+                        let [a, b] = [_mm512_castps_pd(pair[0]), _mm512_castps_pd(pair[1])];
+                        fours[4 * i + 2 * j] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, b));
+                        fours[4 * i + 2 * j + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, b));
+                    }
+                }
+                let mut out = x;
+                for j in 0..4 {
+                    let (a, b, c, d) = (fours[j], fours[4 + j], fours[8 + j], fours[12 + j]);
+                    let even = [_mm512_shuffle_f32x4(a, b, 0x88), _mm512_shuffle_f32x4(c, d, 0x88)];
+                    let odd = [_mm512_shuffle_f32x4(a, b, 0xdd), _mm512_shuffle_f32x4(c, d, 0xdd)];
+                    out[j] = _mm512_shuffle_f32x4(even[0], even[1], 0x88);
+                    out[4 + j] = _mm512_shuffle_f32x4(odd[0], odd[1], 0x88);
+                    out[8 + j] = _mm512_shuffle_f32x4(even[0], even[1], 0xdd);
+                    out[12 + j] = _mm512_shuffle_f32x4(odd[0], odd[1], 0xdd);
+                }
+                out
+            }
+        }
     }
 
     impl Simd for Avx2 {
@@ -192,6 +234,101 @@ mod x86 {
         unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V {
             // SAFETY: see the impl.
             unsafe { (_mm256_fmadd_ps(a.0, b.0, c.0), _mm256_fmadd_ps(a.1, b.1, c.1)) }
+        }
+        #[inline(always)]
+        unsafe fn transpose(x: [Self::V; 16]) -> [Self::V; 16] {
+            // SAFETY: see the impl.
+            unsafe {
+                // Four squares of eight.
+                let mut out = x;
+                for i in [0, 8] {
+                    let mut left = [x[0].0; 8];
+                    let mut right = left;
+                    for j in 0..8 {
+                        (left[j], right[j]) = x[i + j];
+                    }
+                    let (left, right) = (eight(left), eight(right));
+                    for j in 0..8 {
+                        if i == 0 {
+                            (out[j].0, out[8 + j].0) = (left[j], right[j]);
+                        } else {
+                            (out[j].1, out[8 + j].1) = (left[j], right[j]);
+                        }
+                    }
+                }
+                out
+            }
+        }
+    }
+
+    /// A square of eight, turned.
+    ///
+    /// # Safety
+    /// AVX2 present.
+    #[inline(always)]
+    unsafe fn eight(x: [__m256; 8]) -> [__m256; 8] {
+        // SAFETY: the caller vouches for the instruction set.
+        unsafe {
+            let mut fours = x;
+            for i in [0, 4] {
+                let low =
+                    [_mm256_unpacklo_ps(x[i], x[i + 1]), _mm256_unpacklo_ps(x[i + 2], x[i + 3])];
+                let high =
+                    [_mm256_unpackhi_ps(x[i], x[i + 1]), _mm256_unpackhi_ps(x[i + 2], x[i + 3])];
+                for (j, pair) in [low, high].into_iter().enumerate() {
+                    let [a, b] = [_mm256_castps_pd(pair[0]), _mm256_castps_pd(pair[1])];
+                    fours[i + 2 * j] = _mm256_castpd_ps(_mm256_unpacklo_pd(a, b));
+                    fours[i + 2 * j + 1] = _mm256_castpd_ps(_mm256_unpackhi_pd(a, b));
+                }
+            }
+            let mut out = x;
+            for j in 0..4 {
+                out[j] = _mm256_permute2f128_ps(fours[j], fours[4 + j], 0x20);
+                out[4 + j] = _mm256_permute2f128_ps(fours[j], fours[4 + j], 0x31);
+            }
+            out
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Isa, Portable, Simd};
+
+    /// # Safety
+    /// The instruction set of `S` is present.
+    #[inline(always)]
+    unsafe fn turned<S: Simd>() -> Vec<f32> {
+        let x: Vec<f32> = (0..256u16).map(f32::from).collect();
+        let mut out = vec![0.0; 256];
+        // SAFETY: the caller's promise; both hold sixteen vectors.
+        unsafe {
+            let mut square = [S::splat(0.0); 16];
+            for (i, row) in square.iter_mut().enumerate() {
+                *row = S::load(x.as_ptr().add(16 * i));
+            }
+            for (i, row) in S::transpose(square).into_iter().enumerate() {
+                S::store(out.as_mut_ptr().add(16 * i), row);
+            }
+        }
+        out
+    }
+
+    #[test]
+    fn squares_are_turned() {
+        let wanted: Vec<f32> = (0..256u16).map(|at| f32::from(at % 16 * 16 + at / 16)).collect();
+        for isa in Isa::available() {
+            // SAFETY: only what the machine has is asked for.
+            let got = unsafe {
+                match isa {
+                    #[cfg(target_arch = "x86_64")]
+                    Isa::Avx512 => turned::<super::Avx512>(),
+                    #[cfg(target_arch = "x86_64")]
+                    Isa::Avx2 => turned::<super::Avx2>(),
+                    Isa::Portable => turned::<Portable>(),
+                }
+            };
+            assert_eq!(got, wanted, "{isa:?}");
         }
     }
 }

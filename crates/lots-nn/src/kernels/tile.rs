@@ -1,84 +1,9 @@
 //! The register tiles that dense convolutions and matrix products are made of.
 
+use super::packed::PANEL;
 #[cfg(target_arch = "x86_64")]
 use super::simd::{Avx2, Avx512};
 use super::simd::{Isa, Portable, Simd};
-use crate::parallel::{WORTH, for_each_chunk};
-
-/// Rows of one packed panel.
-pub(crate) const PANEL: usize = 16;
-
-/// A matrix [rows, depth] as panels of sixteen rows: `[rows / 16][depth][16]`, the last panel filled with zeros.
-///
-/// With its rows as the tile's rows it multiplies lane-blocked images; read as vectors of sixteen outputs it
-/// multiplies single images. Both make the same chain of multiply-adds.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Packed {
-    pub(crate) rows: usize,
-    pub(crate) depth: usize,
-    pub(crate) data: Vec<f32>,
-}
-
-impl Packed {
-    /// Packs the matrix whose element (row, depth) is `at(row, depth)`.
-    pub(crate) fn new(
-        parallel: bool,
-        rows: usize,
-        depth: usize,
-        at: impl Fn(usize, usize) -> f32 + Send + Sync,
-    ) -> Self {
-        let mut packed = Self { rows, depth, data: Vec::new() };
-        packed.fill(parallel, at);
-        packed
-    }
-
-    /// Packs again, in place.
-    pub(crate) fn fill(&mut self, parallel: bool, at: impl Fn(usize, usize) -> f32 + Send + Sync) {
-        self.data.resize(self.rows.div_ceil(PANEL) * self.depth * PANEL, 0.0);
-        let all = self.rows;
-        let parallel = parallel && self.data.len() > WORTH;
-        for_each_chunk(parallel, &mut self.data, self.depth * PANEL, |p, panel| {
-            let rows = PANEL.min(all - p * PANEL);
-            for (k, column) in panel.chunks_exact_mut(PANEL).enumerate() {
-                for (m, x) in column[..rows].iter_mut().enumerate() {
-                    *x = at(p * PANEL + m, k);
-                }
-            }
-        });
-    }
-
-    /// Packs a matrix that lies [depth][rows] in `from`, in place.
-    pub(crate) fn fill_columns(&mut self, parallel: bool, from: &[f32]) {
-        let all = self.rows;
-        self.data.resize(self.rows.div_ceil(PANEL) * self.depth * PANEL, 0.0);
-        let parallel = parallel && self.data.len() > WORTH;
-        for_each_chunk(parallel, &mut self.data, self.depth * PANEL, |p, panel| {
-            let rows = PANEL.min(all - p * PANEL);
-            for (to, from) in panel.chunks_exact_mut(PANEL).zip(from.chunks_exact(all)) {
-                to[..rows].copy_from_slice(&from[p * PANEL..][..rows]);
-            }
-        });
-    }
-
-    /// Packs a matrix that lies [rows][depth] in `from`, in place.
-    pub(crate) fn fill_rows(&mut self, parallel: bool, from: &[f32]) {
-        let depth = self.depth;
-        self.data.resize(self.rows.div_ceil(PANEL) * self.depth * PANEL, 0.0);
-        let parallel = parallel && self.data.len() > WORTH;
-        for_each_chunk(parallel, &mut self.data, depth * PANEL, |p, panel| {
-            for (m, row) in from[p * PANEL * depth..].chunks_exact(depth).take(PANEL).enumerate() {
-                for (to, x) in panel.chunks_exact_mut(PANEL).zip(row) {
-                    to[m] = *x;
-                }
-            }
-        });
-    }
-
-    /// The panel that holds `row`.
-    pub(crate) fn panel(&self, row: usize) -> &[f32] {
-        &self.data[row / PANEL * self.depth * PANEL..][..self.depth * PANEL]
-    }
-}
 
 /// Where one run of the chain starts in both operands.
 #[derive(Clone, Copy, Debug)]
@@ -100,9 +25,7 @@ impl Taps {
         *max = Tap { a: max.a.max(tap.a), b: max.b.max(tap.b) };
         self.list.push(tap);
     }
-}
 
-impl Taps {
     pub(super) fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
@@ -246,10 +169,10 @@ macro_rules! by_shape {
     ($simd:ty, $t:expr, $c:expr, $row:expr, $vectors:expr, [$(($m:literal, $n:literal)),*]) => {
         match ($t.rows, $t.b_vectors.len()) {
             $(($m, $n) => {
-                if $t.a_row == 1 && $t.a_step == PANEL {
-                    body::<$simd, $m, $n, true>($t, $c, $row, $vectors)
-                } else {
-                    body::<$simd, $m, $n, false>($t, $c, $row, $vectors)
+                match ($t.a_row, $t.a_step) {
+                    (1, PANEL) => body::<$simd, $m, $n, 1, PANEL>($t, $c, $row, $vectors),
+                    (PANEL, 1) => body::<$simd, $m, $n, PANEL, 1>($t, $c, $row, $vectors),
+                    _ => body::<$simd, $m, $n, 0, 0>($t, $c, $row, $vectors),
                 }
             })*
             _ => unreachable!("the shape was checked"),
@@ -346,15 +269,15 @@ unsafe fn avx2(t: &Tile<'_>, c: *mut f32, row: usize, vectors: &[usize]) {
 /// # Safety
 /// The instruction set of `S` is present; bounds were checked by `Tile::run`.
 #[inline(always)]
-unsafe fn body<S: Simd, const M: usize, const N: usize, const PACKED: bool>(
+unsafe fn body<S: Simd, const M: usize, const N: usize, const ROW: usize, const STEP: usize>(
     t: &Tile<'_>,
     c: *mut f32,
     c_row: usize,
     c_vectors: &[usize],
 ) {
-    // Constant strides let the compiler use immediate offsets. Loops, not closures: a closure is a function of its own,
-    // without the instruction set of this one.
-    let (a_row, a_step) = if PACKED { (1, PANEL) } else { (t.a_row, t.a_step) };
+    // Constant strides, those of panels, let the compiler use immediate offsets. Loops, not closures: a closure is a
+    // function of its own, without the instruction set of this one.
+    let (a_row, a_step) = if ROW > 0 { (ROW, STEP) } else { (t.a_row, t.a_step) };
     let mut b_vectors = [0; N];
     b_vectors.copy_from_slice(t.b_vectors);
     // SAFETY: `Tile::run` checked that all offsets lie inside the slices.

@@ -111,7 +111,7 @@ fn filled(reader: &Reader<'_>, node: &NodeProto, a: &Attributes<'_>) -> Result<C
     check_table("its elements", &shape)?;
     let n = shape.iter().product();
     let value = match a.tensor("value")? {
-        Some(t) => constant(t)?,
+        Some(t) => constant(t, None)?,
         None => return floats(shape, vec![0.0; n]),
     };
     match value {

@@ -20,7 +20,7 @@ pub(crate) use proto::{
 };
 pub(crate) use proto::{GraphProto, ModelProto, StringEntry, TensorProto};
 pub(crate) use read::{decode, read};
-pub(crate) use tensors::{float_tensor, int_tensor};
+pub(crate) use tensors::{float_tensor, floats, int_tensor};
 
 /// Operator sets that Lots reads. Within them the operators that it has keep their meaning.
 pub(crate) const OPSETS: std::ops::RangeInclusive<i64> = 13..=28;

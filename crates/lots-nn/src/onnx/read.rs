@@ -2,12 +2,13 @@
 
 use super::array::Array;
 use super::attributes::Attributes;
+use super::external::Files;
 use super::fold::fold;
 use super::operators::{Output, build};
 use super::preprocess::preprocess;
 use super::proto::{ModelProto, NodeProto, TensorProto, ValueInfo, data_type};
 use super::tensors::{Constant, constant};
-use super::{OPSETS, external, limits};
+use super::{OPSETS, limits};
 use crate::error::{Error, Result};
 use crate::graph::{Action, Graph, Node, Value};
 use crate::network::InputSpec;
@@ -67,9 +68,8 @@ pub(crate) fn read(
 ) -> Result<Graph> {
     let fail = |what: String| Error::Model { network: name.to_owned(), what };
     check_header(&model).map_err(fail)?;
-    if let Some(folder) = folder {
-        external::fetch(&mut model, folder).map_err(fail)?;
-    }
+    let files = folder.map(|folder| Files::find(&mut model, folder)).transpose().map_err(fail)?;
+    let files = files.unwrap_or_default();
     let preprocessing = preprocess(&mut model, options).map_err(fail)?;
     let Some(graph) = &mut model.graph else {
         return Err(fail(
@@ -77,7 +77,7 @@ pub(crate) fn read(
         ));
     };
     fold_constant_nodes(graph, name)?;
-    let mut reader = Reader::new(name, graph)?;
+    let mut reader = Reader::new(name, graph, &files)?;
     for node in &graph.node {
         reader.node(node).map_err(|what| Error::Node {
             network: name.to_owned(),
@@ -101,6 +101,9 @@ pub(crate) fn read(
         )));
     };
     let Reader { input, nodes, values, .. } = reader;
+    let parameters = nodes.iter().flat_map(|n| &n.parameters);
+    let parameters: HashSet<&str> = parameters.map(String::as_str).collect();
+    files.fetch_others(&mut model, |name| parameters.contains(name)).map_err(fail)?;
     Ok(Graph::new(name, model, input, nodes, values, output).with_preprocessing(preprocessing))
 }
 
@@ -177,6 +180,7 @@ fn names(values: &[ValueInfo]) -> String {
 pub(super) struct Reader<'f> {
     /// Constants that the file holds.
     stored: HashMap<&'f str, &'f TensorProto>,
+    files: &'f Files,
     /// Constants that were computed from others.
     computed: HashMap<String, Constant>,
     /// The constant behind each name that Identity gave it.
@@ -225,7 +229,7 @@ impl Side {
 }
 
 impl<'f> Reader<'f> {
-    fn new(name: &str, graph: &'f super::GraphProto) -> Result<Self> {
+    fn new(name: &str, graph: &'f super::GraphProto, files: &'f Files) -> Result<Self> {
         let fail = |what: String| Error::Model { network: name.to_owned(), what };
         let mut stored = HashMap::new();
         for t in &graph.initializer {
@@ -249,14 +253,18 @@ impl<'f> Reader<'f> {
         let value = Value { name: input.name.clone(), shape, root: 0 };
         let sizes = graph.initializer.iter();
         let bytes: usize = sizes.map(|t| t.raw_data.len() + 4 * t.float_data.len()).sum();
+        let bytes = bytes.saturating_add(files.bytes());
         let taken = graph.node.iter().flat_map(|n| &n.input);
         let given = graph.output.iter().map(|o| &o.name);
         Ok(Self {
             stored,
+            files,
             computed: HashMap::new(),
             aliases: HashMap::new(),
             by_name: HashMap::from([(input.name.clone(), 0)]),
-            allowance: Cell::new(MAX_TABLE.saturating_mul(2).saturating_add(16 * bytes)),
+            allowance: Cell::new(
+                MAX_TABLE.saturating_mul(2).saturating_add(bytes.saturating_mul(16)),
+            ),
             used: taken.chain(given).map(String::as_str).collect(),
             input: spec,
             nodes: Vec::new(),
@@ -278,7 +286,7 @@ impl<'f> Reader<'f> {
     fn constant(&self, name: &str) -> Option<Result<Constant, String>> {
         let found = match self.computed.get(name) {
             Some(c) => Ok(c.clone()),
-            None => constant(self.stored.get(name)?),
+            None => constant(self.stored.get(name)?, self.files.bytes_of(name)),
         };
         Some(found.and_then(|c| self.spend(c.elements()).map(|()| c)))
     }

@@ -1,6 +1,7 @@
 //! Constant arrays of an ONNX file.
 
 use super::array::Array;
+use super::external::{Bytes, is_external};
 use super::proto::{TensorProto, data_type};
 use crate::tensor::Tensor;
 
@@ -26,11 +27,16 @@ impl Constant {
 
 /// A constant array of floats as ONNX stores it.
 pub(crate) fn float_tensor(name: &str, tensor: &Tensor) -> TensorProto {
+    floats(name, tensor.shape().iter().map(|&d| d as i64).collect(), tensor.data())
+}
+
+/// A constant array of floats of the shape `dims`.
+pub(crate) fn floats(name: &str, dims: Vec<i64>, data: &[f32]) -> TensorProto {
     TensorProto {
-        dims: tensor.shape().iter().map(|&d| d as i64).collect(),
+        dims,
         data_type: data_type::FLOAT,
         name: name.to_owned(),
-        raw_data: tensor.data().iter().flat_map(|x| x.to_le_bytes()).collect(),
+        raw_data: data.iter().flat_map(|x| x.to_le_bytes()).collect(),
         ..TensorProto::default()
     }
 }
@@ -46,10 +52,10 @@ pub(crate) fn int_tensor(name: &str, data: &[i64]) -> TensorProto {
     }
 }
 
-/// Reads a constant; the error says what is wrong with it.
-pub(super) fn constant(t: &TensorProto) -> Result<Constant, String> {
+/// Reads a constant, whose bytes are perhaps `elsewhere`; the error says what is wrong with it.
+pub(super) fn constant(t: &TensorProto, elsewhere: Option<Bytes<'_>>) -> Result<Constant, String> {
     let what = format!("constant \"{}\"", t.name);
-    if super::external::is_external(t) {
+    if is_external(t) && elsewhere.is_none() {
         return Err(format!(
             "{what} lies in another file; open the network by its path, or save it as one file (no external data)"
         ));
@@ -70,14 +76,17 @@ pub(super) fn constant(t: &TensorProto) -> Result<Constant, String> {
     };
     match t.data_type {
         data_type::FLOAT => {
-            let data: Vec<f32> = if t.raw_data.is_empty() {
-                t.float_data.clone()
-            } else {
-                whole(&what, &t.raw_data, 4)?;
-                t.raw_data
-                    .chunks_exact(4)
-                    .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
-                    .collect()
+            let data: Vec<f32> = match elsewhere {
+                Some(bytes) => {
+                    whole(&what, bytes.length(), 4)?;
+                    check(bytes.length() / 4)?;
+                    bytes.floats().map_err(|e| format!("{what} {e}"))?
+                }
+                None if t.raw_data.is_empty() => t.float_data.clone(),
+                None => {
+                    whole(&what, t.raw_data.len(), 4)?;
+                    t.raw_data.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect()
+                }
             };
             check(data.len())?;
             if let Some(at) = data.iter().position(|x| !x.is_finite()) {
@@ -90,7 +99,7 @@ pub(super) fn constant(t: &TensorProto) -> Result<Constant, String> {
                 .map(Constant::Floats)
                 .ok_or_else(|| format!("{what} is damaged"))
         }
-        data_type::INT64 if t.raw_data.is_empty() => {
+        data_type::INT64 if t.raw_data.is_empty() && elsewhere.is_none() => {
             check(t.int64_data.len())?;
             Ok(Constant::Ints(Array { shape, data: t.int64_data.clone() }))
         }
@@ -102,11 +111,14 @@ pub(super) fn constant(t: &TensorProto) -> Result<Constant, String> {
                 )));
             };
             let number = |bytes: &[u8]| integer(kind, bytes);
-            let data: Vec<i64> = if t.raw_data.is_empty() {
+            let fetched = elsewhere.map(|bytes| bytes.all()).transpose();
+            let fetched = fetched.map_err(|e| format!("{what} {e}"))?;
+            let bytes = fetched.as_ref().unwrap_or(&t.raw_data);
+            let data: Vec<i64> = if bytes.is_empty() {
                 t.int32_data.iter().map(|x| number(&x.to_le_bytes()[..size])).collect()
             } else {
-                whole(&what, &t.raw_data, size)?;
-                t.raw_data.chunks_exact(size).map(number).collect()
+                whole(&what, bytes.len(), size)?;
+                bytes.chunks_exact(size).map(number).collect()
             };
             check(data.len())?;
             Ok(Constant::Ints(Array { shape, data }))
@@ -135,12 +147,9 @@ fn integer(kind: i32, bytes: &[u8]) -> i64 {
     }
 }
 
-fn whole(what: &str, bytes: &[u8], size: usize) -> Result<(), String> {
-    if bytes.len().is_multiple_of(size) {
+fn whole(what: &str, bytes: usize, size: usize) -> Result<(), String> {
+    if bytes.is_multiple_of(size) {
         return Ok(());
     }
-    Err(format!(
-        "{what} holds {} bytes, which is no multiple of {size}; the file is damaged",
-        bytes.len()
-    ))
+    Err(format!("{what} holds {bytes} bytes, which is no multiple of {size}; the file is damaged"))
 }

@@ -3,6 +3,7 @@
 use super::broadcast::{Operand, PIECE, Piece, Plan, TILE, Values};
 use super::{Keeper, Keeps, Kept, Operator, Parameter, Run};
 use crate::kernels::{LANES, versioned};
+use std::borrow::Cow;
 
 /// A function of two numbers, a and b.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,10 +167,18 @@ impl Operator for Binary {
             Kind::Sub | Kind::Div | Kind::Pow => return Vec::new(),
         };
         let constants = self.operands.iter().filter_map(|operand| match operand {
-            Operand::Constant(value) => Some(Parameter { role, value }),
+            Operand::Constant(value) => Some(Parameter { role, shape: value.shape() }),
             Operand::Activation(_) => None,
         });
         constants.collect()
+    }
+
+    fn parameter(&self, _at: usize) -> Cow<'_, [f32]> {
+        let constant = self.operands.iter().find_map(|operand| match operand {
+            Operand::Constant(value) => Some(value.data()),
+            Operand::Activation(_) => None,
+        });
+        constant.unwrap_or_default().into()
     }
 
     fn parameter_mut(&mut self, _at: usize) -> &mut [f32] {

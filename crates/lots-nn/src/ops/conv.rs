@@ -2,13 +2,14 @@
 
 use super::linear::add_row_sums;
 use super::pool::MaxPool;
-use super::{Keeper, Kept, Operator, Parameter, Run, Window, weight_and_bias, weight_or_bias};
+use super::{Keeper, Kept, Operator, Parameter, Run, Window, weight_and_bias};
 use crate::kernels::{
     ConvShape, Field, Isa, Packed, Winners, Winograd, conv_columns_back, conv_valid,
     conv_weight_gradient, line_length, winners_back, winners_weights,
 };
 use crate::scratch::Buffer;
 use crate::tensor::Tensor;
+use std::borrow::Cow;
 use std::sync::OnceLock;
 
 /// A two-dimensional convolution with its weights [rows, channels / groups, kernel height, kernel width].
@@ -402,11 +403,21 @@ impl Operator for Conv {
     }
 
     fn parameters(&self) -> Vec<Parameter<'_>> {
-        weight_and_bias(&self.weight, self.bias.as_ref())
+        weight_and_bias(self.weight.shape(), self.bias.as_ref())
+    }
+
+    fn parameter(&self, at: usize) -> Cow<'_, [f32]> {
+        match (at, &self.bias) {
+            (1, Some(bias)) => bias.data().into(),
+            _ => self.weight.data().into(),
+        }
     }
 
     fn parameter_mut(&mut self, at: usize) -> &mut [f32] {
-        weight_or_bias(at, &mut self.weight, self.bias.as_mut())
+        match (at, &mut self.bias) {
+            (1, Some(bias)) => bias.data_mut(),
+            _ => self.weight.data_mut(),
+        }
     }
 
     fn refresh(&mut self, parallel: bool) {

@@ -4,6 +4,7 @@ use super::conv::Conv;
 use super::linear::add_row_sums;
 use super::{Keeper, Kept, Operator, Parameter, Run};
 use crate::tensor::Tensor;
+use std::borrow::Cow;
 
 /// The back-projection of a convolution, and a bias: the convolution takes the output to the input.
 #[derive(Debug)]
@@ -54,8 +55,15 @@ impl Operator for ConvTranspose {
     }
 
     fn parameters(&self) -> Vec<Parameter<'_>> {
-        let bias = self.bias.as_ref().map(|value| Parameter { role: "bias", value });
+        let bias = self.bias.as_ref().map(|b| Parameter { role: "bias", shape: b.shape() });
         self.conv.parameters().into_iter().chain(bias).collect()
+    }
+
+    fn parameter(&self, at: usize) -> Cow<'_, [f32]> {
+        match (at, &self.bias) {
+            (1, Some(bias)) => bias.data().into(),
+            _ => self.conv.parameter(0),
+        }
     }
 
     fn parameter_mut(&mut self, at: usize) -> &mut [f32] {

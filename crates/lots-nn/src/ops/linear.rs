@@ -1,11 +1,13 @@
 //! Gemm and MatMul with constant weights.
 
-use super::{Keeper, Kept, Operator, Parameter, Run, weight_and_bias, weight_or_bias};
-use crate::kernels::{LANES, Packed, matmul, matmul_weight_gradient, transpose_lanes, versioned};
+use super::{Keeper, Kept, Operator, Parameter, Run, weight_and_bias};
+use crate::kernels::{
+    LANES, Packed, matmul, matmul_back, matmul_weight_gradient, transpose_lanes, versioned,
+};
 use crate::parallel::{WORTH, for_each_chunk};
 use crate::scratch::Buffer;
 use crate::tensor::Tensor;
-use std::sync::OnceLock;
+use std::borrow::Cow;
 
 /// `y = scale · W x + bias` for each row of the input: one in Gemm, as many as there are in MatMul.
 ///
@@ -14,8 +16,8 @@ use std::sync::OnceLock;
 #[derive(Debug)]
 pub(crate) struct Linear {
     name: &'static str,
-    /// As the file stores it: [outputs, inputs] when `transposed` (Gemm, transB = 1), else [inputs, outputs].
-    weight: Tensor,
+    /// Shape of the weights in the file: [outputs, inputs] when `transposed` (Gemm, transB = 1), else [inputs, outputs].
+    shape: [usize; 2],
     transposed: bool,
     /// `None`: one.
     scale: Option<f32>,
@@ -23,8 +25,10 @@ pub(crate) struct Linear {
     bias_scale: f32,
     /// The bias of each output, scaled.
     full_bias: Option<Vec<f32>>,
-    forward: Packed,
-    backward: OnceLock<Packed>,
+    /// The weights [outputs, inputs], scaled: all that forward and back-projection need.
+    packed: Packed,
+    /// The weights as the file has them, where they are not to be had from `packed`: scaled ones, and what training changes.
+    stored: Option<Vec<f32>>,
 }
 
 /// What Gemm's attributes say of its product.
@@ -54,51 +58,60 @@ impl Linear {
         bias: Option<Tensor>,
         bias_scale: f32,
     ) -> Self {
+        let shape = [0, 1].map(|a| weight.shape()[a]);
+        let scale = (scale.to_bits() != 1f32.to_bits()).then_some(scale);
+        let data = weight.into_data();
+        let stored = scale.map(|_| data.clone());
+        let [outputs, inputs] = if transposed { shape } else { [shape[1], shape[0]] };
+        let packed = if transposed {
+            Packed::from_rows(true, outputs, inputs, data)
+        } else {
+            let mut packed = Packed { rows: outputs, depth: inputs, ..Packed::default() };
+            packed.fill_columns(true, &data);
+            packed
+        };
         let mut op = Self {
             name,
-            weight,
+            shape,
             transposed,
-            scale: (scale.to_bits() != 1f32.to_bits()).then_some(scale),
+            scale,
             bias,
             bias_scale,
             full_bias: None,
-            forward: Packed::default(),
-            backward: OnceLock::new(),
+            packed,
+            stored,
         };
-        op.refresh(false);
+        op.finish();
         op
     }
 
     fn outputs(&self) -> usize {
-        self.weight.shape()[usize::from(!self.transposed)]
+        self.packed.rows
     }
 
     fn inputs(&self) -> usize {
-        self.weight.shape()[usize::from(self.transposed)]
+        self.packed.depth
     }
 
-    /// Packs the weights, whose stored rows are the `columns` or the rows of the packed matrix.
-    fn pack(&self, parallel: bool, columns: bool, packed: &mut Packed) {
-        if columns {
-            packed.fill_columns(parallel, self.weight.data());
-        } else {
-            packed.fill_rows(parallel, self.weight.data());
-        }
+    /// Scales what was just packed, and the bias.
+    fn finish(&mut self) {
         if let Some(scale) = self.scale {
-            packed.data.iter_mut().for_each(|x| *x *= scale);
+            self.packed.data.iter_mut().for_each(|x| *x *= scale);
         }
+        let outputs = self.outputs();
+        self.full_bias = self.bias.as_ref().map(|b| {
+            let b = b.data();
+            (0..outputs).map(|o| self.bias_scale * b[if b.len() == 1 { 0 } else { o }]).collect()
+        });
     }
 
-    fn backward(&self, parallel: bool) -> &Packed {
-        // Packed outside of the cell: a thread that waits for its share of the packing may come here again.
-        if self.backward.get().is_none() {
-            let mut packed =
-                Packed { rows: self.inputs(), depth: self.outputs(), ..Packed::default() };
-            self.pack(parallel, self.transposed, &mut packed);
-            // Whoever was faster packed the same.
-            let _ = self.backward.set(packed);
+    /// The weights in the file's order.
+    fn weight(&self) -> Cow<'_, [f32]> {
+        match &self.stored {
+            Some(stored) => stored.into(),
+            None if self.transposed => self.packed.to_rows().into(),
+            None => self.packed.to_columns().into(),
         }
-        self.backward.get_or_init(|| unreachable!("it was set above"))
     }
 }
 
@@ -121,7 +134,7 @@ impl Operator for Linear {
         matmul(
             run.isa,
             run.parallel,
-            &self.forward,
+            &self.packed,
             self.full_bias.as_deref(),
             run.lanes,
             inputs[0],
@@ -137,36 +150,37 @@ impl Operator for Linear {
         cotangent: &[f32],
         gradient: &mut [f32],
     ) {
-        matmul(
-            run.isa,
-            run.parallel,
-            self.backward(run.parallel),
-            None,
-            run.lanes,
-            cotangent,
-            gradient,
-        );
+        matmul_back(run.isa, run.parallel, &self.packed, run.lanes, cotangent, gradient);
     }
 
     fn parameters(&self) -> Vec<Parameter<'_>> {
-        weight_and_bias(&self.weight, self.bias.as_ref())
+        weight_and_bias(&self.shape, self.bias.as_ref())
+    }
+
+    fn parameter(&self, at: usize) -> Cow<'_, [f32]> {
+        match (at, &self.bias) {
+            (1, Some(bias)) => bias.data().into(),
+            _ => self.weight(),
+        }
     }
 
     fn parameter_mut(&mut self, at: usize) -> &mut [f32] {
-        weight_or_bias(at, &mut self.weight, self.bias.as_mut())
+        if at == 0 && self.stored.is_none() {
+            self.stored = Some(self.weight().into_owned());
+        }
+        match (at, &mut self.bias, &mut self.stored) {
+            (1, Some(bias), _) => bias.data_mut(),
+            (_, _, stored) => stored.as_deref_mut().unwrap_or_default(),
+        }
     }
 
     fn refresh(&mut self, parallel: bool) {
-        let mut packed = std::mem::take(&mut self.forward);
-        (packed.rows, packed.depth) = (self.outputs(), self.inputs());
-        self.pack(parallel, !self.transposed, &mut packed);
-        self.forward = packed;
-        let outputs = self.outputs();
-        self.full_bias = self.bias.as_ref().map(|b| {
-            let b = b.data();
-            (0..outputs).map(|o| self.bias_scale * b[if b.len() == 1 { 0 } else { o }]).collect()
-        });
-        self.backward = OnceLock::new();
+        match &self.stored {
+            Some(stored) if self.transposed => self.packed.fill_rows(parallel, stored),
+            Some(stored) => self.packed.fill_columns(parallel, stored),
+            None => {}
+        }
+        self.finish();
     }
 
     fn weight_gradients(

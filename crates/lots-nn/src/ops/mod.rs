@@ -21,6 +21,7 @@ pub(crate) mod variadic;
 
 use crate::kernels::Isa;
 use crate::tensor::Tensor;
+use std::borrow::Cow;
 
 /// How a block of images is run.
 #[derive(Clone, Copy, Debug)]
@@ -81,7 +82,12 @@ pub(crate) trait Operator: Send + Sync + std::fmt::Debug {
         Vec::new()
     }
 
-    /// Changes constant number `at` of [`Operator::parameters`] in place; [`Operator::refresh`] makes it count.
+    /// The values of constant number `at` of [`Operator::parameters`], in the file's order.
+    fn parameter(&self, at: usize) -> Cow<'_, [f32]> {
+        unreachable!("parameter {at} of {}", self.name())
+    }
+
+    /// The same, to change in place; [`Operator::refresh`] makes it count.
     fn parameter_mut(&mut self, at: usize) -> &mut [f32] {
         unreachable!("parameter {at} of {}", self.name())
     }
@@ -117,26 +123,20 @@ pub(crate) trait Operator: Send + Sync + std::fmt::Debug {
 pub(crate) struct Parameter<'a> {
     /// "weight", "bias" or "constant".
     pub(crate) role: &'static str,
-    pub(crate) value: &'a Tensor,
+    pub(crate) shape: &'a [usize],
 }
 
-/// The parameters of an operator with weights and perhaps a bias, in the order of its inputs.
-fn weight_and_bias<'a>(weight: &'a Tensor, bias: Option<&'a Tensor>) -> Vec<Parameter<'a>> {
-    let mut all = vec![Parameter { role: "weight", value: weight }];
-    all.extend(bias.map(|value| Parameter { role: "bias", value }));
-    all
-}
-
-/// Number `at` of [`weight_and_bias`], to change.
-fn weight_or_bias<'a>(
-    at: usize,
-    weight: &'a mut Tensor,
-    bias: Option<&'a mut Tensor>,
-) -> &'a mut [f32] {
-    match (at, bias) {
-        (1, Some(bias)) => bias.data_mut(),
-        _ => weight.data_mut(),
+impl Parameter<'_> {
+    pub(crate) fn elements(&self) -> usize {
+        self.shape.iter().product()
     }
+}
+
+/// The parameters of an operator with weights of `shape` and perhaps a bias, in the order of its inputs.
+fn weight_and_bias<'a>(shape: &'a [usize], bias: Option<&'a Tensor>) -> Vec<Parameter<'a>> {
+    let mut all = vec![Parameter { role: "weight", shape }];
+    all.extend(bias.map(|bias| Parameter { role: "bias", shape: bias.shape() }));
+    all
 }
 
 /// A sliding window over two axes, with its padding.

@@ -203,11 +203,15 @@ fn an_image_alone_is_the_image_in_a_batch() {
                 let what = |layer: LayerId| {
                     format!("{name}: image {image} of {batch} at {}", graph.layers()[layer.0].name)
                 };
+                let trace = graph.trace(many.view(), &all).unwrap();
                 for &layer in &all {
-                    let alone = graph.represent(one.view(), layer).unwrap();
+                    let alone = graph.represent(one.view(), layer).unwrap().row(0).to_vec();
                     let among = graph.represent(many.view(), layer).unwrap();
-                    let among = among.row(image).to_vec();
-                    wrong.extend(same_bits(&what(layer), &among, &alone.row(0).to_vec()).err());
+                    let traced = trace.representation(layer).unwrap();
+                    for among in [among, traced] {
+                        let among = among.row(image).to_vec();
+                        wrong.extend(same_bits(&what(layer), &among, &alone).err());
+                    }
                 }
                 // Every image sends a row back; this one's is compared.
                 let layer = all[all.len() - 1 - image % 3];

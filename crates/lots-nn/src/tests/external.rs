@@ -76,6 +76,26 @@ fn a_constant_of_a_node_may_lie_elsewhere_too() {
     assert_eq!(Graph::open(folder.path().join("model.onnx")).unwrap().layers()[0].parameters, 54);
 }
 
+/// What no operator holds must not get lost: it is fetched for the file that is written.
+#[test]
+fn constants_that_nothing_computes_with_are_written_too() {
+    let folder = folder();
+    let spare = crate::onnx::int_tensor("spare", &[7, -8]);
+    let wanted = Graph::from_onnx(&right().constant(spare.clone()).bytes(), "right").unwrap();
+    let (model, weights) = elsewhere(&[("location", "w.bin"), ("length", "216")]);
+    let entries = [("location", "w.bin"), ("offset", "216")];
+    let model = model.constant(crate::onnx::TensorProto {
+        raw_data: Vec::new(),
+        data_location: 1,
+        external_data: entries.map(|(k, v)| StringEntry { key: k.into(), value: v.into() }).into(),
+        ..spare.clone()
+    });
+    fs::write(folder.path().join("w.bin"), [weights, spare.raw_data].concat()).unwrap();
+    fs::write(folder.path().join("model.onnx"), model.bytes()).unwrap();
+    let network = Graph::open(folder.path().join("model.onnx")).unwrap();
+    assert_eq!(network.to_onnx(), wanted.to_onnx());
+}
+
 #[test]
 fn what_is_not_there_or_elsewhere_is_refused() {
     let folder = folder();

@@ -108,7 +108,7 @@ fn steps_are_caffes_steps() {
             let crate::graph::Action::Run(op) = &node.action else { continue };
             for (p, parameter) in op.parameters().iter().enumerate() {
                 let what = format!("{} {} after step {step}", node.name, parameter.role);
-                wrong.extend(TRAINING.check(&what, parameter.value.data(), &weights[s][p]).err());
+                wrong.extend(TRAINING.check(&what, &op.parameter(p), &weights[s][p]).err());
             }
         }
     }

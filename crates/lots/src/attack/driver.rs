@@ -2,17 +2,19 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use lots_nn::{Cotangent, InputSpec, LayerId, LayerInfo, Network, Trace};
-use ndarray::{Array2, Array4, ArrayView1, ArrayView4, Axis};
+use lots_nn::{Cotangent, LayerId, LayerInfo, Network, Trace};
+use ndarray::{Array2, Array4, ArrayView1, Axis};
 
 use super::decision::{Decision, Wanted};
 use super::method::Seen;
+use super::pursuit::{Judged, Pursuit, check_count, pursue, whole_rows};
 use super::ray::Ray;
-use super::search::{Answer, Found, Search};
+use super::search::{Found, Search};
 use super::{Attack, Attacked, Extent, Goal, Outcome, Perturbed, Target};
 use crate::batch::{batch_of, check_fits, images_batch};
 use crate::data::NamedImage;
 use crate::error::Error;
+use crate::image::Image;
 use crate::parallel;
 use crate::represent::Representation;
 
@@ -112,14 +114,10 @@ struct Plan {
     cotangent: Vec<f32>,
 }
 
+/// An attack that has a direction.
 struct Underway {
-    ray: Ray,
-    /// The origin's class, and its scores.
-    class: usize,
-    scores: Vec<f32>,
-    wanted: Wanted,
-    search: Search,
-    found: Option<Found>,
+    origin_scores: Vec<f32>,
+    pursuit: Pursuit,
 }
 
 /// The images of some attacks, forward to every layer that matters.
@@ -201,14 +199,20 @@ impl<'a> Attacks<'a> {
             let forward = self.forward(attacks)?;
             let (mut progress, error) = self.start(&forward, attacks)?;
             refused = error.or(refused);
-            self.search(&mut progress)?;
+            let open = progress.iter_mut().filter_map(|one| match one {
+                Progress::Underway(underway) => Some(&mut underway.pursuit),
+                Progress::Ended(_) => None,
+            });
+            // A fixed step needs no search.
+            let open = open.filter(|pursuit| pursuit.found.is_none()).collect();
+            pursue(self.network, self.decision, open)?;
             let ends = attacks.iter().zip(progress).collect();
             ended = parallel::map(ends, |(attack, progress)| match progress {
                 Progress::Ended(attacked) => Ok(attacked),
-                Progress::Underway(mut underway) => {
-                    let origin_scores = std::mem::take(&mut underway.scores);
-                    let origin_class = underway.class;
-                    let outcome = self.end(*underway, attack)?;
+                Progress::Underway(underway) => {
+                    let Underway { origin_scores, pursuit } = *underway;
+                    let origin_class = pursuit.class;
+                    let outcome = self.end(pursuit, attack)?;
                     Ok(Attacked { origin_class, origin_scores, outcome })
                 }
             })
@@ -271,8 +275,8 @@ impl<'a> Attacks<'a> {
     ) -> Result<(Vec<Progress>, Option<Error>), Error> {
         let mut planned = Vec::new();
         let mut refused = None;
-        for attack in attacks {
-            match self.plan(forward, attack) {
+        for plan in parallel::map(attacks.iter().collect(), |attack| self.plan(forward, attack)) {
+            match plan {
                 Ok(plan) => planned.push(plan),
                 Err(e) => {
                     refused = Some(e);
@@ -292,32 +296,29 @@ impl<'a> Attacks<'a> {
         let directions = forward.trace.back_project(&rows)?;
         check_count(directions.len_of(Axis(0)), rows.len(), "directions for", "cotangents")?;
         let mut directions = directions.outer_iter();
-        let mut progress = Vec::new();
-        for ((class, plan), attack) in planned.into_iter().zip(attacks) {
+        let starts = planned.into_iter().zip(attacks).map(|((class, plan), attack)| {
+            let start = plan.and_then(|plan| Some((plan.wanted, directions.next()?)));
+            (class, start, attack)
+        });
+        let progress = parallel::map(starts.collect(), |(class, start, attack)| {
             let seen = forward.seen(self.decision.layer(), attack.origin);
-            let scores = self.decision.scores(seen).into_owned();
-            let ended = |scores, outcome| {
-                Progress::Ended(Attacked { origin_class: class, origin_scores: scores, outcome })
+            let origin_scores = self.decision.scores(seen).into_owned();
+            let ended = |origin_scores, outcome| {
+                Progress::Ended(Attacked { origin_class: class, origin_scores, outcome })
             };
-            let Some(Plan { wanted, .. }) = plan else {
-                progress.push(ended(scores, Outcome::OriginMisclassified));
-                continue;
+            let Some((wanted, direction)) = start else {
+                return ended(origin_scores, Outcome::OriginMisclassified);
             };
-            let direction =
-                directions.next().map(|d| d.iter().copied().collect()).unwrap_or_default();
             let origin = forward.pixels.index_axis(Axis(0), forward.row(attack.origin));
-            let origin = origin.iter().copied().collect();
-            progress.push(match Ray::new(origin, direction, attack.method) {
-                None => ended(scores, Outcome::NoDirection),
-                Some(ray) => {
-                    let search = Search::new(self.decision.distance(seen, wanted));
-                    // A fixed step needs no search.
-                    let found = (attack.extent != Extent::Smallest).then_some(Found::Nothing);
-                    let underway = Underway { ray, class, scores, wanted, search, found };
-                    Progress::Underway(Box::new(underway))
-                }
-            });
-        }
+            let [origin, direction] = [origin, direction].map(|x| x.iter().copied().collect());
+            let Some(ray) = Ray::new(origin, direction, attack.method) else {
+                return ended(origin_scores, Outcome::NoDirection);
+            };
+            let search = Search::new(self.decision.distance(seen, wanted));
+            let found = (attack.extent != Extent::Smallest).then_some(Found::Nothing);
+            let pursuit = Pursuit { ray, class, wanted, search, judged: None, found };
+            Progress::Underway(Box::new(Underway { origin_scores, pursuit }))
+        });
         Ok((progress, refused))
     }
 
@@ -445,84 +446,27 @@ impl<'a> Attacks<'a> {
         })
     }
 
-    /// Searches along all rays at once; in each round, those that are not at their end are judged again.
-    fn search(&self, progress: &mut [Progress]) -> Result<(), Error> {
-        let InputSpec { channels, height, width, .. } = *self.network.input();
-        let size = channels * height * width;
-        let mut open: Vec<&mut Underway> = progress
-            .iter_mut()
-            .filter_map(|one| match one {
-                Progress::Underway(underway) if underway.found.is_none() => Some(&mut **underway),
-                _ => None,
-            })
-            .collect();
-        let mut pixels = Vec::new();
-        loop {
-            let asked = parallel::map(open, |underway| {
-                let asked = underway.search.next(&underway.ray);
-                (underway, asked)
-            });
-            let (mut rays, mut steps) = (Vec::new(), Vec::new());
-            for (underway, asked) in asked {
-                match asked {
-                    Ok(step) => {
-                        rays.push(underway);
-                        steps.push(step);
-                    }
-                    Err(found) => underway.found = Some(found),
-                }
-            }
-            open = rays;
-            if open.is_empty() {
-                return Ok(());
-            }
-            pixels.resize(open.len() * size, 0.0);
-            let images = pixels.chunks_mut(size).zip(&open).zip(&steps).collect();
-            parallel::map(images, |((image, underway), &step)| underway.ray.render(step, image));
-            let shape = [open.len(), channels, height, width];
-            let batch = ArrayView4::from_shape(shape, &pixels);
-            let batch = batch.map_err(|e| Error::Attack(e.to_string()))?;
-            let rows = self.network.represent(batch, self.decision.layer())?;
-            let rows = whole_rows(rows, open.len())?;
-            for (underway, row) in open.iter_mut().zip(rows.outer_iter()) {
-                let row = row.as_slice().unwrap_or_default();
-                let class = self.decision.decide(row);
-                let answer = if underway.wanted.is_met(class) {
-                    // Too close to call is not yet there.
-                    if self.decision.is_clear(row) { Answer::Hit } else { Answer::Origin }
-                } else if class == Some(underway.class) {
-                    Answer::Origin
-                } else {
-                    Answer::Other
-                };
-                underway.search.tell(answer, self.decision.distance(row, underway.wanted));
-            }
-        }
-    }
-
-    /// Judges what was found again: from its 8-bit pixels, alone.
-    fn end(&self, underway: Underway, attack: &Attack<'_>) -> Result<Outcome, Error> {
-        let Underway { ray, wanted, found, .. } = underway;
-        let input = self.network.input();
+    /// The outcome, with the image that was found as 8-bit pixels.
+    fn end(&self, pursuit: Pursuit, attack: &Attack<'_>) -> Result<Outcome, Error> {
+        let Pursuit { ray, wanted, judged, found, .. } = pursuit;
         let (step, missed) = match (attack.extent, found) {
             (Extent::Linf(linf), _) => (f32::from(linf), None),
             (Extent::Smallest, Some(Found::Step { hit, miss })) => (hit, Some(miss)),
             (Extent::Smallest, _) => return Ok(Outcome::NotFound(None)),
         };
-        let image = ray.image(step, input);
-        let alone = images_batch(input, std::slice::from_ref(&image))?;
-        let row = whole_rows(self.network.represent(alone.view(), self.decision.layer())?, 1)?;
-        let row = row.as_slice().unwrap_or_default();
-        let class = self.decision.decide(row);
-        let is_met = wanted.is_met(class);
+        let image = ray.image(step, self.network.input());
+        let judged = match judged {
+            Some(judged) if self.network.is_exact_in_batches() => Some(judged),
+            _ => self.judge_alone(&image)?,
+        };
+        let is_met = wanted.is_met(judged.as_ref().map(|judged| judged.class));
         if attack.extent == Extent::Smallest && !is_met {
             return Err(Error::Attack(
                 "the network gives another class to an image alone than in a batch; its results cannot be trusted"
                     .to_owned(),
             ));
         }
-        let Some(class) = class else { return Ok(Outcome::NotFound(None)) };
-        let scores = self.decision.scores(row).into_owned();
+        let Some(Judged { class, scores }) = judged else { return Ok(Outcome::NotFound(None)) };
         let perturbed = Perturbed { image, class, scores, step, missed };
         Ok(if is_met {
             Outcome::Adversarial(perturbed)
@@ -530,25 +474,15 @@ impl<'a> Attacks<'a> {
             Outcome::NotFound(Some(perturbed))
         })
     }
+
+    fn judge_alone(&self, image: &Image) -> Result<Option<Judged>, Error> {
+        let alone = images_batch(self.network.input(), std::slice::from_ref(image))?;
+        let row = whole_rows(self.network.represent(alone.view(), self.decision.layer())?, 1)?;
+        Ok(Judged::of(self.decision, row.as_slice().unwrap_or_default()))
+    }
 }
 
 /// The position of the target, if it is an image.
 fn target_image(attack: &Attack<'_>) -> Option<usize> {
     attack.target.and_then(|target| target.image())
-}
-
-/// What a network says of `count` images, image by image in memory.
-fn whole_rows(rows: Array2<f32>, count: usize) -> Result<Array2<f32>, Error> {
-    check_count(rows.nrows(), count, "representations of", "images")?;
-    Ok(if rows.is_standard_layout() { rows } else { rows.as_standard_layout().into_owned() })
-}
-
-/// Networks of others may be wrong.
-fn check_count(found: usize, wanted: usize, what: &str, of: &str) -> Result<(), Error> {
-    if found == wanted {
-        return Ok(());
-    }
-    let problem =
-        format!("the network gives {found} {what} {wanted} {of}; its results cannot be trusted");
-    Err(Error::Attack(problem))
 }

@@ -8,7 +8,7 @@ use super::gallery::Distance;
 use crate::error::Error;
 
 /// A way to find a direction: a layer, and a cotangent to send back from it. The driver does the rest, so that no
-/// method can forget bounds, rounding, or the second look.
+/// method can forget bounds, rounding, or to judge the image that is saved.
 pub trait Method: Debug + Send + Sync {
     /// What users call it.
     fn name(&self) -> &'static str;

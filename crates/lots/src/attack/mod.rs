@@ -1,7 +1,7 @@
 //! From origins, targets and a network to the smallest 8-bit images that change the class.
 //!
 //! A [`Method`] says which layer and which cotangent; everything else is the same for all of them and lies here: the
-//! direction `η = Jᵀ · cotangent`, the line search along it on 8-bit images, and the second look at what was found.
+//! direction `η = Jᵀ · cotangent`, and the line search along it on 8-bit images.
 
 mod decision;
 mod driver;
@@ -9,6 +9,7 @@ mod gallery;
 mod gradient;
 mod hot_cold;
 mod method;
+mod pursuit;
 mod ray;
 mod representation;
 mod search;
@@ -115,7 +116,7 @@ pub enum Outcome {
 /// An image on the ray.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Perturbed {
-    /// The image, as it was judged: from these 8-bit pixels, alone.
+    /// The image, as it was judged.
     pub image: Image,
     /// What the network says of it.
     pub class: usize,

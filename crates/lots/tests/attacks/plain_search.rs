@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use lots::attack::{Attack, Fgs, Fgv, Goal, HotCold, Lots, Method, Outcome};
+use lots::attack::{Attack, Fgs, Fgv, Goal, HotCold, Lots, Method, Outcome, Perturbed};
 use lots::{Image, NamedImage, Split, open_dataset};
 use lots_nn::{Cotangent, LayerId, Network};
 use ndarray::Array4;
@@ -218,7 +218,7 @@ fn spread<'s, T: Sync, R: Send>(items: &'s [T], f: impl Fn(&T) -> R + Sync) -> V
 
 /// Where a search of the library ended.
 enum Ours {
-    Found { step: f32, missed: f32, image: Image },
+    Found { step: f32, missed: f32, image: Image, scores: Vec<f32> },
     Nothing,
 }
 
@@ -234,8 +234,8 @@ fn steps_are_those_of_doubling_and_bisection() {
     });
     let ours = run(network, &images, &requests.collect::<Vec<_>>());
     let ours = ours.into_iter().map(|attacked| match attacked.outcome {
-        Outcome::Adversarial(found) => {
-            Ours::Found { step: found.step, missed: found.missed.unwrap(), image: found.image }
+        Outcome::Adversarial(Perturbed { step, missed, image, scores, .. }) => {
+            Ours::Found { step, missed: missed.unwrap(), image, scores }
         }
         Outcome::NotFound(None) => Ours::Nothing,
         other => panic!("{other:?}"),
@@ -243,7 +243,7 @@ fn steps_are_those_of_doubling_and_bisection() {
     let pairs: Vec<(Case, Ours)> = cases.into_iter().zip(ours).collect();
     let plain = spread(&pairs, |(case, ours)| {
         let ray = Ray::new(network, case, &images)?;
-        if let Ours::Found { step, missed, image } = ours {
+        if let Ours::Found { step, missed, image, scores } = ours {
             // The ends of the search are what they are said to be.
             let ends = [*step, *missed].map(|step| ray.hits_clearly(step));
             assert!(ends == [true, false], "{case:?}: {step}, {missed}");
@@ -251,6 +251,8 @@ fn steps_are_those_of_doubling_and_bisection() {
                 planes(image) == ray.pixels(*step).map(f64::from).collect::<Vec<_>>(),
                 "{case:?}"
             );
+            // What was judged is the image as it is saved, to the last bit of what the network says of it alone.
+            assert_eq!(*scores, represent(network, image, network.output()), "{case:?}");
         }
         ray.search()
     });

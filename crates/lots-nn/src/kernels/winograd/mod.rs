@@ -12,8 +12,9 @@ mod products;
 mod tests;
 mod transform;
 
+use super::packed::PANEL;
 use super::simd::Isa;
-use super::tile::{PANEL, Shared};
+use super::tile::Shared;
 use super::{LANES, versioned};
 use crate::parallel::{for_each, for_each_chunk};
 use crate::scratch::Buffer;
@@ -155,7 +156,8 @@ impl Winograd {
         let points = self.points() * self.points();
         let places = read.count().div_ceil(LANES / read.lanes);
         let most = BLOCK / (points * (from + to) * PANEL);
-        let most = most.next_multiple_of(4).max(4).min(places);
+        let blocks = places.div_ceil(most.max(4));
+        let most = places.div_ceil(blocks.max(1));
         // One vector behind each point: without it, all points of a place share few sets of the cache.
         let length = |channels: usize, vectors: usize| (channels * vectors + 1) * PANEL;
         let mut before = Buffer::dirty(points * length(from, most));

@@ -3,8 +3,8 @@
 use super::TILE;
 use super::transform::Square;
 use crate::kernels::conv::add;
+use crate::kernels::packed::PANEL;
 use crate::kernels::simd::Isa;
-use crate::kernels::tile::PANEL;
 use crate::kernels::{LANES, versioned};
 
 /// The squares of all tiles in one plane, [`TILE`] apart; what lies outside of the plane is zero and stays so.

@@ -1,10 +1,12 @@
 //! Small matrix products with the packed weights of one point, as they are or transposed.
 
 use crate::kernels::matmul::row_tiles;
+use crate::kernels::packed::PANEL;
+use std::ops::Range;
+
 #[cfg(target_arch = "x86_64")]
 use crate::kernels::simd::{Avx2, Avx512};
 use crate::kernels::simd::{Isa, Portable, Simd};
-use crate::kernels::tile::PANEL;
 
 /// `c = W · b`, or `c = Wᵀ · b` where `back`; `W` [rows, channels] lies as panels of sixteen rows, `[rows / 16][channels][16]`.
 #[derive(Clone, Copy)]
@@ -55,23 +57,26 @@ macro_rules! tiles {
         let (p, isa, c) = ($p, $isa, $c);
         // Rows of a tile lie in one panel, unless the panels are the depth.
         let strip = if p.back { isa.tile_rows() } else { PANEL };
-        let mut first = 0;
-        while first < p.outputs() {
-            for (row, rows) in row_tiles(strip.min(p.outputs() - first), isa.tile_rows()) {
-                let (row, mut v) = (first + row, 0);
-                while v < p.vectors {
-                    let vectors = isa.tile_vectors(rows).min(p.vectors - v);
-                    match (rows, vectors, p.back) {
-                        $(
-                            ($m, $n, false) => tile::<$simd, $m, $n, false>(p, row, v, c),
-                            ($m, $n, true) => tile::<$simd, $m, $n, true>(p, row, v, c),
-                        )*
-                        _ => unreachable!("the shape was chosen from these"),
+        let piece = (PIECE / (p.vectors * PANEL)).next_multiple_of(PANEL).max(4 * PANEL);
+        for start in (0..p.depth()).step_by(piece) {
+            let depth = start..p.depth().min(start + piece);
+            for first in (0..p.outputs()).step_by(strip) {
+                for (row, rows) in row_tiles(strip.min(p.outputs() - first), isa.tile_rows()) {
+                    let (row, mut v) = (first + row, 0);
+                    while v < p.vectors {
+                        let vectors = isa.tile_vectors(rows).min(p.vectors - v);
+                        let at = At { row, v, depth: depth.clone() };
+                        match (rows, vectors, p.back) {
+                            $(
+                                ($m, $n, false) => tile::<$simd, $m, $n, false>(p, at, c),
+                                ($m, $n, true) => tile::<$simd, $m, $n, true>(p, at, c),
+                            )*
+                            _ => unreachable!("the shape was chosen from these"),
+                        }
+                        v += vectors;
                     }
-                    v += vectors;
                 }
             }
-            first += strip;
         }
     }};
 }
@@ -160,25 +165,47 @@ unsafe fn avx2(p: &Product<'_>, c: *mut f32) {
     }
 }
 
+/// Floats of `b` that the tiles of one piece of the depth share: they stay in the first-level cache.
+const PIECE: usize = 1 << 13;
+
+/// A tile: its first row and vector, and the piece of the depth that it adds.
+struct At {
+    row: usize,
+    v: usize,
+    depth: Range<usize>,
+}
+
 /// # Safety
-/// The instruction set of `S` is present, lengths were checked by [`Product::run`]; rows `row..row + M` and vectors `v..v + N` exist.
+/// The instruction set of `S` is present, lengths were checked by [`Product::run`]; rows `at.row..at.row + M` and vectors
+/// `at.v..at.v + N` exist, `at.depth` lies inside the depth and begins with a panel.
 #[inline(always)]
 unsafe fn tile<S: Simd, const M: usize, const N: usize, const BACK: bool>(
     p: &Product<'_>,
-    row: usize,
-    v: usize,
+    at: At,
     c: *mut f32,
 ) {
     let width = p.vectors * PANEL;
     let (a_row, a_step) = if BACK { (PANEL, 1) } else { (1, PANEL) };
-    let panel = p.channels * PANEL;
+    let (panel, row, v, depth) = (p.channels * PANEL, at.row, at.v, at.depth);
     // SAFETY: all places lie inside the operands, whose lengths `Product::run` checked.
     unsafe {
+        let c = c.add(row * width + v * PANEL);
         let mut acc = [[S::splat(0.0); N]; M];
-        let mut b = p.b.as_ptr().add(v * PANEL);
-        let start = if BACK { row * PANEL } else { row / PANEL * panel + row % PANEL };
+        if depth.start > 0 {
+            for (m, sums) in acc.iter_mut().enumerate() {
+                for (n, sum) in sums.iter_mut().enumerate() {
+                    *sum = S::load(c.add(m * width + n * PANEL));
+                }
+            }
+        }
+        let start = if BACK {
+            depth.start / PANEL * panel + row * PANEL
+        } else {
+            row / PANEL * panel + row % PANEL + depth.start * PANEL
+        };
         let mut a = p.weights.as_ptr().add(start);
-        let mut left = p.depth();
+        let mut b = p.b.as_ptr().add(depth.start * width + v * PANEL);
+        let mut left = depth.len();
         while left > 0 {
             let run = if BACK { PANEL.min(left) } else { left };
             let mut at = a;
@@ -202,7 +229,7 @@ unsafe fn tile<S: Simd, const M: usize, const N: usize, const BACK: bool>(
         }
         for (m, sums) in acc.iter().enumerate() {
             for (n, sum) in sums.iter().enumerate() {
-                S::store(c.add((row + m) * width + (v + n) * PANEL), *sum);
+                S::store(c.add(m * width + n * PANEL), *sum);
             }
         }
     }

@@ -4,10 +4,11 @@ use std::mem::MaybeUninit;
 
 use super::TILE;
 use super::matrices::{FIVE, THREE, input, output, transposed};
+use crate::kernels::packed::PANEL;
 #[cfg(target_arch = "x86_64")]
 use crate::kernels::simd::{Avx2, Avx512};
 use crate::kernels::simd::{Isa, Portable, Simd};
-use crate::kernels::tile::{PANEL, Shared};
+use crate::kernels::tile::Shared;
 
 /// A matrix that is applied to both axes of a square.
 trait Matrix<const R: usize, const C: usize> {

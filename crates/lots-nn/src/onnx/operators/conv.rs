@@ -33,7 +33,7 @@ pub(super) fn kernels(weight: Tensor, axes: usize) -> Result<Tensor, String> {
     if axes == 1 {
         shape.insert(2, 1);
     }
-    Tensor::new(shape, weight.data().to_vec()).ok_or_else(|| "its weights are damaged".to_owned())
+    Tensor::new(shape, weight.into_data()).ok_or_else(|| "its weights are damaged".to_owned())
 }
 
 pub(super) fn conv(

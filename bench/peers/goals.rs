@@ -1,0 +1,51 @@
+//! What each job is to reach, and what it reached: one table of all benchmarks that `run.sh` calls.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+
+/// One row. What is not measured is not shown.
+pub(crate) struct Goal<'a> {
+    pub(crate) job: &'a str,
+    /// How many times as fast as the fastest peer, and what is wanted.
+    pub(crate) ratio: f64,
+    pub(crate) wanted: f64,
+    /// Share of the measured multiply-add peak.
+    pub(crate) share: Option<f64>,
+    /// How many times as fast on two threads as on one.
+    pub(crate) threads: Option<f64>,
+    /// Bytes of Lots and of the peer.
+    pub(crate) memory: Option<[f64; 2]>,
+}
+
+/// Adds rows to the file that `LOTS_PEERS_GOALS` names, or prints them.
+pub(crate) fn report(goals: &[Goal<'_>]) {
+    let heading = format!(
+        "\n{:<31} {:>7} {:>6} {:>7} {:>6} {:>7} {:>7}\n",
+        "job", "ratio", "goal", "of peak", "1 to 2", "MB", "peer's"
+    );
+    let rows: String = goals.iter().map(row).collect();
+    let Ok(path) = std::env::var("LOTS_PEERS_GOALS") else {
+        return println!("{heading}{rows}");
+    };
+    let mut file = OpenOptions::new().create(true).append(true).open(path).unwrap();
+    if file.metadata().unwrap().len() == 0 {
+        file.write_all(heading.as_bytes()).unwrap();
+    }
+    file.write_all(rows.as_bytes()).unwrap();
+}
+
+fn row(goal: &Goal<'_>) -> String {
+    let shown = |x: Option<String>| x.unwrap_or_default();
+    let [ours, theirs] = goal.memory.map_or([None, None], |both| both.map(Some));
+    let megabytes = |bytes: Option<f64>| shown(bytes.map(|x| format!("{:.1}", x / 1e6)));
+    format!(
+        "{:<31} {:>6.2}× {:>5}× {:>7} {:>6} {:>7} {:>7}\n",
+        goal.job,
+        goal.ratio,
+        goal.wanted,
+        shown(goal.share.map(|x| format!("{:.1} %", 100.0 * x))),
+        shown(goal.threads.map(|x| format!("{x:.2}×"))),
+        megabytes(ours),
+        megabytes(theirs),
+    )
+}
