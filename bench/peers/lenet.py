@@ -38,7 +38,6 @@ one process unless noted), and what is used:
 """
 
 import argparse
-import ctypes
 import json
 import pathlib
 import statistics
@@ -47,6 +46,7 @@ import time
 
 import torch
 import torch.nn.functional as F
+from malloc import keep_freed_memory
 
 THREADS = 2
 WARM_UP = 5
@@ -54,16 +54,6 @@ BATCH = {"forward": 1000, "vjp": 1000, "train": 64}
 VARIANTS = ("nchw", "channels_last")
 OPTIMIZERS = {"loop": {"foreach": False}, "foreach": {"foreach": True}, "fused": {"fused": True}}
 SHAPES = ((20, 1, 5, 5), (20,), (50, 20, 5, 5), (50,), (500, 800), (500,), (10, 500), (10,))
-
-
-def keep_freed_memory():
-    """Makes glibc reuse freed blocks instead of returning them; False where there is no glibc."""
-    mmap_max, trim_threshold, top_pad = -4, -1, -2
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):
-        return False
-    return all([mallopt(mmap_max, 0), mallopt(trim_threshold, 2**31 - 1), mallopt(top_pad, 64 << 20)])
 
 
 def memory():

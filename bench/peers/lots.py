@@ -2,7 +2,8 @@
 PyTorch gets.
 
     python lots.py MODEL.onnx --origins N    a server: prints a "ready" line, then answers each line `VARIANT` on stdin
-                                             with one JSON line; `quit` or end of input ends it
+                                             with one JSON line, and `memory` with the most bytes that this process has had
+                                             so far, and what it had before the first attack; `quit` or end of input ends it
     python lots.py MODEL.onnx --table        prints the medians of all variants, measured in turn
     python lots.py MODEL.onnx --check        compares all variants with a plain float64 implementation that takes one
                                              attack at a time, exit code 1 if they disagree
@@ -49,7 +50,7 @@ import onnx
 import onnx.numpy_helper
 import torch
 import torch.nn.functional as F
-from lenet import SHAPES, THREADS, in_layout, keep_freed_memory, say
+from lenet import SHAPES, THREADS, in_layout, keep_freed_memory, memory, say
 
 LAYERS = ("conv1", "conv2", "ip1", "ip2")
 OPERATORS = "Mul Conv MaxPool Conv MaxPool Flatten Gemm Relu Gemm"
@@ -307,6 +308,7 @@ def summary(job, result):
 
 
 def serve(peer, keeps_memory):
+    before = memory()
     say({"ready": True, "variants": list(VARIANTS), "origins": peer.count, "threads": THREADS, "torch": torch.__version__,
          "keeps_freed_memory": keeps_memory})
     for line in sys.stdin:
@@ -315,6 +317,9 @@ def serve(peer, keeps_memory):
             continue
         if words == ["quit"]:
             break
+        if words == ["memory"]:
+            say({"peak": memory(), "before": before})
+            continue
         try:
             (variant,) = words
             say(peer.measure(variant))

@@ -17,7 +17,7 @@ const CHAINS: usize = 12;
 /// Multiplications and additions a second that `threads` threads reach together when they do nothing but multiply and add
 /// what lies in registers, single precision.
 pub(crate) fn peak(threads: usize) -> f64 {
-    let start = Barrier::new(threads);
+    let (start, (_, multiply_add)) = (Barrier::new(threads), best());
     let one = || {
         start.wait();
         let (clock, mut operations) = (Instant::now(), 0);
@@ -32,21 +32,21 @@ pub(crate) fn peak(threads: usize) -> f64 {
     })
 }
 
-/// Multiply-adds in registers; how many operations they were.
-fn multiply_add() -> usize {
+/// The best instruction set that there is, and what multiplies and adds with it and tells how many operations they were.
+pub(crate) fn best() -> (&'static str, fn() -> usize) {
     #[cfg(target_arch = "x86_64")]
     {
-        if std::arch::is_x86_feature_detected!("avx512f") {
+        use std::arch::is_x86_feature_detected as has;
+        if has!("avx512f") {
             // SAFETY: the instruction set was detected.
-            return unsafe { x86::avx512() };
+            return ("AVX-512", || unsafe { x86::avx512() });
         }
-        if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma")
-        {
+        if has!("avx2") && has!("fma") {
             // SAFETY: as above.
-            return unsafe { x86::avx2() };
+            return ("AVX2", || unsafe { x86::avx2() });
         }
     }
-    portable()
+    (std::env::consts::ARCH, portable)
 }
 
 #[cfg(target_arch = "x86_64")]

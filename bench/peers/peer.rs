@@ -1,4 +1,4 @@
-//! A PyTorch program of this folder, at the other end of a pipe: it answers each line with a line of JSON.
+//! A Python program of this folder, at the other end of a pipe: it answers each line with a line of JSON.
 
 #![allow(dead_code, reason = "no benchmark uses all of it")]
 
@@ -11,10 +11,14 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    /// Starts `script` and waits until it is ready, and says which PyTorch it is; `None`, aloud, where no Python is named.
+    /// Starts `script` and waits until it is ready, and says which PyTorch or OpenCV it is; `None`, aloud, where no Python is named.
     pub(crate) fn start(script: &str, arguments: &[&str]) -> Option<Self> {
         let (peer, ready) = Self::open(script, arguments)?;
-        println!("PyTorch {}, {} threads; Lots on as many", ready["torch"], ready["threads"]);
+        for (key, name) in [("torch", "PyTorch"), ("opencv", "OpenCV")] {
+            if let Some(version) = ready[key].as_str() {
+                println!("{name} {version}, {} threads; Lots on as many", ready["threads"]);
+            }
+        }
         Some(peer)
     }
 

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Measures Lots against PyTorch on the same work, in turn, and ends with one table of the goals. Makes the Python environment it
-# needs.
+# Measures Lots against PyTorch and OpenCV on the same work, in turn, and ends with one table of the goals. Makes the Python
+# environment it needs.
 #
-#     bench/peers/run.sh [lenet] [networks] [attacks]      default: all three
+#     bench/peers/run.sh [lenet] [networks] [attacks] [pass]      default: all four
 set -euo pipefail
-(($#)) || set -- lenet networks attacks
+(($#)) || set -- lenet networks attacks pass
 for what; do
-    [[ $what =~ ^(lenet|networks|attacks)$ ]] || {
-        echo "wanted lenet, networks or attacks, found $what" >&2
+    [[ $what =~ ^(lenet|networks|attacks|pass)$ ]] || {
+        echo "wanted lenet, networks, attacks or pass, found $what" >&2
         exit 2
     }
 done
@@ -24,6 +24,7 @@ for what; do
     lenet) cargo bench --quiet -p lots-nn --bench peers ;;
     networks) cargo bench --quiet -p lots-nn --bench networks ;;
     attacks) cargo bench --quiet -p lots --bench attacks ;;
+    pass) cargo bench --quiet -p lots --bench pass ;;
     esac
 done
 cat "$LOTS_PEERS_GOALS"

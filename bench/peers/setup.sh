@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes the Python environment of the PyTorch peers: `.venv-peers` in the repository root, or the existing one that
+# Makes the Python environment of the peers: `.venv-peers` in the repository root, or the existing one that
 # $LOTS_PEERS_VENV names. Running it again checks the environment and installs only what is missing.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

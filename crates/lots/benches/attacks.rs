@@ -2,25 +2,35 @@
 //! `bench/peers/run.sh` calls it with its Python; it can also be run without.
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark")]
 
+mod digits;
+#[path = "../../../bench/peers/goals.rs"]
+mod goals;
 #[path = "../../../bench/peers/peer.rs"]
 mod peer;
 
+use std::path::Path;
+use std::process::Command;
 use std::time::Instant;
 
-use lots::attack::{Argmax, Attack, Extent, Goal, Lots, Outcome, Target, attack};
-use lots::experiment::first_of_each_class;
-use lots::{NamedImage, Split, Training, l2, linf, open_dataset};
-use lots_nn::{Graph, lenet};
-use peer::{Peer, median};
+use goals::Goal;
+
+use lots::attack::{Argmax, Outcome, attack};
+use lots::{NamedImage, l2, linf};
+use lots_nn::Graph;
+use peer::{Peer, median, memory};
 
 /// Test digits, evenly spread, and rounds in which each side takes its turn.
-const ORIGINS: usize = 200;
+const ORIGINS: usize = 500;
 const ROUNDS: usize = 5;
 const THREADS: usize = 2;
 /// Of PyTorch; `bench/peers/lots.py` says what they are.
 const VARIANTS: [&str; 3] = ["nchw", "channels_last", "tuned"];
 /// The whole of Caffe's recipe.
 const ITERATIONS: u64 = 10_000;
+
+const ALONE: &str = "Lots, 1 thread";
+/// Times as fast as the fastest variant of PyTorch.
+const WANTED: f64 = 6.0;
 
 /// What one turn came to.
 struct Turn {
@@ -33,36 +43,30 @@ struct Turn {
 }
 
 fn main() {
-    if std::env::args().any(|argument| argument == "--test") {
+    let arguments: Vec<String> = std::env::args().collect();
+    if arguments.iter().any(|argument| argument == "--test") {
         return;
     }
     rayon::ThreadPoolBuilder::new().num_threads(THREADS).build_global().unwrap();
-    let train = open_dataset("mnist:train", Split::Train).unwrap();
-    println!("training LeNet");
-    let mut training = Training::start(lenet(0), &train, 0).unwrap();
-    while training.iteration() < ITERATIONS {
-        training.step().unwrap();
+    let images = digits::images(ORIGINS);
+    if let Some(at) = arguments.iter().position(|argument| argument == "--memory") {
+        return our_memory(Path::new(&arguments[at + 1]), &images);
     }
+    println!("training LeNet");
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("lenet.onnx");
-    std::fs::write(&path, training.finished()).unwrap();
+    std::fs::write(&path, digits::trained(ITERATIONS)).unwrap();
     let network = Graph::open(&path).unwrap();
+    let alone = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
 
-    let test = open_dataset("mnist:test", Split::Test).unwrap().limit(ORIGINS).unwrap();
-    let mut images = first_of_each_class(&train, 10).unwrap();
-    images.extend((0..test.len()).map(|i| NamedImage {
-        image: test.image(i),
-        name: i.to_string(),
-        label: test.label(i),
-    }));
-
-    let origins = ORIGINS.to_string();
-    let mut peer = Peer::start("lots.py", &[path.to_str().unwrap(), "--origins", origins.as_str()]);
-    let mut sides: Vec<(&str, Vec<Turn>)> = vec![("Lots", Vec::new())];
+    let (path, origins) = (path.to_str().unwrap(), ORIGINS.to_string());
+    let mut peer = Peer::start("lots.py", &[path, "--origins", &origins]);
+    let mut sides: Vec<(&str, Vec<Turn>)> = vec![("Lots", Vec::new()), (ALONE, Vec::new())];
     sides.extend(peer.iter().flat_map(|_| VARIANTS.map(|variant| (variant, Vec::new()))));
     for round in 0..=ROUNDS {
         for (name, turns) in &mut sides {
             let turn = match &mut peer {
+                _ if *name == ALONE => alone.install(|| ours(&network, &images)),
                 Some(peer) if *name != "Lots" => theirs(&peer.ask(name)),
                 _ => ours(&network, &images),
             };
@@ -77,43 +81,50 @@ fn main() {
         "{:<14} {:>9} {:>8} {:>9} {:>7} {:>7} {:>6}",
         "", "attacks/s", "found", "step", "L2", "L∞", "ratio"
     );
-    let rate = |turns: &[Turn]| {
-        median(turns.iter().map(|turn| turn.attacks as f64 / turn.seconds).collect())
-    };
-    let ours = rate(&sides[0].1);
-    for (name, turns) in &sides {
+    let rates: Vec<f64> = sides.iter().map(|(_, turns)| rate(turns)).collect();
+    for ((name, turns), rate) in sides.iter().zip(&rates) {
         let Turn { attacks, found, step, l2, linf, .. } = turns[0];
         let found = 100.0 * found as f64 / attacks as f64;
-        let theirs = rate(turns);
         println!(
-            "{name:<14} {theirs:>9.0} {found:>6.2} % {step:>9.3} {l2:>7.1} {linf:>7.1} {:>5.2}×",
-            ours / theirs
+            "{name:<14} {rate:>9.0} {found:>6.2} % {step:>9.3} {l2:>7.1} {linf:>7.1} {:>5.2}×",
+            rates[0] / rate
         );
     }
-    if let Some(peer) = peer {
-        peer.quit();
-    }
+    let Some(peer) = peer else { return };
+    peer.quit();
+    let their_memory = |variant| {
+        Peer::memory("lots.py", &[path, "--origins", &origins, "--default-malloc"], variant)
+            .unwrap()
+    };
+    let own = Command::new(std::env::current_exe().unwrap()).args(["--memory", path]).output();
+    let own = String::from_utf8(own.unwrap().stdout).unwrap().trim().parse().unwrap();
+    goals::report(&[Goal {
+        job: "LOTS, 36 attacks on 500 digits",
+        ratio: rates[0] / rates[2..].iter().copied().fold(0.0, f64::max),
+        wanted: WANTED,
+        share: None,
+        threads: Some(rates[0] / rates[1]),
+        memory: Some([own, VARIANTS.map(their_memory).into_iter().fold(f64::INFINITY, f64::min)]),
+    }]);
+}
+
+/// Attacks a second.
+fn rate(turns: &[Turn]) -> f64 {
+    median(turns.iter().map(|turn| turn.attacks as f64 / turn.seconds).collect())
+}
+
+/// Prints what the attacks need in this process above the digits.
+fn our_memory(network: &Path, images: &[NamedImage]) {
+    let before = memory();
+    ours(&Graph::open(network).unwrap(), images);
+    println!("{}", memory() - before);
 }
 
 /// 36 attacks on each image but the first ten, which are their targets.
 fn ours(network: &Graph, images: &[NamedImage]) -> Turn {
     let decision = Argmax::of(network).unwrap();
-    let layers: Vec<Lots> = network.find_layers("all").unwrap().into_iter().map(Lots).collect();
-    let mut attacks = Vec::new();
-    for (origin, image) in images.iter().enumerate().skip(10) {
-        for method in &layers {
-            for target in (0..10).filter(|&class| image.label != Some(class)) {
-                attacks.push(Attack {
-                    origin,
-                    target: Some(Target::Image(target)),
-                    method,
-                    goal: Goal::Any,
-                    extent: Extent::Smallest,
-                    units: None,
-                });
-            }
-        }
-    }
+    let layers = digits::layers(network);
+    let attacks = digits::attacks(images, &layers);
     let clock = Instant::now();
     let results: Vec<Outcome> =
         attack(network, &decision, images, &attacks).map(|r| r.unwrap().outcome).collect();

@@ -3,6 +3,7 @@
 use super::matmul::row_tiles;
 use super::packed::{PANEL, Packed};
 use super::simd::Isa;
+use super::single::single;
 use super::tile::{DOT, Dot, Shared, Start, Tap, Taps, Tile};
 use super::{LANES, versioned};
 use crate::parallel::for_each;
@@ -133,76 +134,6 @@ fn lane_blocked(
             }
         }
     }
-}
-
-/// Depth of one packed piece of a single image.
-const DEPTH: usize = 256;
-/// Vectors of pixels in one packed piece.
-const VECTORS: usize = 8;
-
-/// One image: pixels are the vector, gathered into a small packed piece at a time.
-fn single(
-    isa: Isa,
-    parallel: bool,
-    s: &ConvShape,
-    w: &Packed,
-    bias: Option<&[f32]>,
-    x: &[f32],
-    y: &mut [f32],
-) {
-    const WIDE: usize = VECTORS * PANEL;
-    let pieces = s.pixels().div_ceil(WIDE);
-    let y = Shared::new(y);
-    for_each(parallel, pieces, |piece| {
-        let first = piece * WIDE;
-        let pixels = WIDE.min(s.pixels() - first);
-        let vectors: [usize; VECTORS] = std::array::from_fn(|v| v * PANEL);
-        let used = pixels.div_ceil(PANEL);
-        let mut packed = vec![0.0; DEPTH.min(s.depth()) * WIDE];
-        let mut out = vec![0.0; s.rows * WIDE];
-        let corners: Vec<usize> = (first..first + pixels).map(|p| s.corner(p)).collect();
-        let taps: Taps = std::iter::once(Tap { a: 0, b: 0 }).collect();
-        for start in (0..s.depth()).step_by(DEPTH) {
-            let depth = DEPTH.min(s.depth() - start);
-            for (k, line) in packed.chunks_exact_mut(WIDE).take(depth).enumerate() {
-                let (tap, channel) = ((start + k) / s.channels, (start + k) % s.channels);
-                let plane = &x[channel * s.plane() + s.reach(tap)..];
-                for (v, &corner) in line.iter_mut().zip(&corners) {
-                    *v = plane[corner];
-                }
-            }
-            for panel in (0..s.rows).step_by(PANEL) {
-                let weights = &w.panel(panel)[start * PANEL..];
-                for (m, count) in row_tiles(PANEL.min(s.rows - panel), isa.tile_rows()) {
-                    let row = panel + m;
-                    for vectors in vectors[..used].chunks(isa.tile_vectors(count)) {
-                        let tile = Tile {
-                            taps: &taps,
-                            depth,
-                            a: &weights[m..],
-                            a_row: 1,
-                            a_step: PANEL,
-                            b: &packed,
-                            b_step: WIDE,
-                            b_vectors: vectors,
-                            start: match (start, bias) {
-                                (0, Some(b)) => Start::Rows(&b[row..]),
-                                (0, None) => Start::Zero,
-                                _ => Start::Output,
-                            },
-                            rows: count,
-                        };
-                        // SAFETY: `out` is this call's own.
-                        unsafe { tile.run(isa, Shared::new(&mut out), row * WIDE, WIDE, vectors) };
-                    }
-                }
-            }
-        }
-        for (row, line) in out.chunks_exact(WIDE).enumerate() {
-            // SAFETY: these pixels are written by this call alone.
-            unsafe { y.slice(row * s.pixels() + first, pixels) }.copy_from_slice(&line[..pixels]);
-        }
-    });
 }
 
 /// `dw[row][channel][tap] += Σ over images and pixels of g · x` for lane-blocked images.

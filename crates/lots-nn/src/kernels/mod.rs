@@ -13,6 +13,7 @@ mod matmul_back;
 mod packed;
 mod scatter;
 mod simd;
+mod single;
 mod tile;
 mod versions;
 mod winograd;

@@ -1,6 +1,6 @@
 //! The register tiles that dense convolutions and matrix products are made of.
 
-use super::packed::PANEL;
+pub(super) use super::packed::PANEL;
 #[cfg(target_arch = "x86_64")]
 use super::simd::{Avx2, Avx512};
 use super::simd::{Isa, Portable, Simd};

@@ -1,5 +1,6 @@
 //! Conv.
 
+use super::flipped::Flipped;
 use super::linear::add_row_sums;
 use super::pool::MaxPool;
 use super::{Keeper, Kept, Operator, Parameter, Run, Window, weight_and_bias};
@@ -23,9 +24,18 @@ pub(crate) struct Conv {
     forward: Vec<Packed>,
     /// Instead of `forward` and `backward`, where it pays.
     winograd: Option<Winograd>,
-    backward: OnceLock<Vec<Packed>>,
+    backward: OnceLock<Backward>,
     /// `[kernel row][row][(column, channel) padded to 16]`, for sparse cotangents.
     lines: OnceLock<Vec<f32>>,
+}
+
+/// Weights as the dense back-projection wants them.
+#[derive(Debug)]
+enum Backward {
+    /// [kernel columns × channels, kernel rows × rows] of each group: the products of the columns are added up. Pays with few
+    /// input channels.
+    Columns(Vec<Packed>),
+    Flipped(Flipped),
 }
 
 impl Conv {
@@ -122,31 +132,10 @@ impl Conv {
         }
     }
 
-    /// The convolution that sends cotangents back: flipped weights over the spread cotangent.
-    fn back_shape(&self) -> ConvShape {
-        let w = &self.window;
-        ConvShape {
-            groups: self.groups,
-            channels: self.rows() / self.groups,
-            rows: self.channels / self.groups,
-            kernel: w.kernel,
-            stride: [1, 1],
-            dilation: w.dilation,
-            input: [w.input[0] + w.extent(0) - 1, w.input[1] + w.extent(1) - 1],
-            output: w.input,
-        }
-    }
-
-    /// Whether the dense back-projection adds up the products of all taps: pays with few input channels.
-    fn by_columns(&self) -> bool {
-        self.channels / self.groups <= 4
-    }
-
-    /// Weights as the dense back-projection wants them: [kernel columns × channels, kernel rows × rows] of each group by columns, else flipped.
-    fn backward(&self) -> &[Packed] {
+    fn backward(&self) -> &Backward {
         self.backward.get_or_init(|| {
-            if self.by_columns() {
-                let s = self.shape();
+            let s = self.shape();
+            if s.channels <= 4 {
                 let packed = |g| {
                     let (outputs, depth) = (s.kernel[1] * s.channels, s.kernel[0] * s.rows);
                     Packed::new(false, outputs, depth, |k, at| {
@@ -154,20 +143,12 @@ impl Conv {
                         self.at(g * s.rows + at % s.rows, k % s.channels, tap)
                     })
                 };
-                return (0..self.groups).map(packed).collect();
+                return Backward::Columns((0..self.groups).map(packed).collect());
             }
-            let s = self.back_shape();
-            (0..self.groups)
-                .map(|g| {
-                    Packed::new(false, s.rows, s.depth(), |channel, k| {
-                        self.at(
-                            g * s.channels + k % s.channels,
-                            channel,
-                            s.taps() - 1 - k / s.channels,
-                        )
-                    })
-                })
-                .collect()
+            let shape = [s.groups, s.rows, s.channels];
+            Backward::Flipped(Flipped::new(&self.window, shape, |g, row, channel, tap| {
+                self.at(g * s.rows + row, channel, tap)
+            }))
         })
     }
 
@@ -201,36 +182,14 @@ impl Conv {
         f(&padded);
     }
 
-    /// Back-projection as a convolution of the spread cotangent with the flipped weights.
-    fn vjp_flipped(&self, run: Run, cotangent: &[f32], gradient: &mut [f32]) {
-        let (s, w, lanes) = (self.back_shape(), &self.window, run.lanes);
-        let mut spread = Buffer::zeroed(self.rows() * s.input[0] * s.input[1] * lanes);
-        // Output row y lies where its last tap row would lie over the first row of the input.
-        let place = |a: usize, at: usize| {
-            (at * w.stride[a] + w.extent(a) - 1).checked_sub(w.pad[a]).filter(|&p| p < s.input[a])
-        };
-        for row in 0..self.rows() {
-            for y in 0..w.output[0] {
-                let Some(py) = place(0, y) else { continue };
-                for x in 0..w.output[1] {
-                    let Some(px) = place(1, x) else { continue };
-                    let from = ((row * w.output[0] + y) * w.output[1] + x) * lanes;
-                    let to = ((row * s.input[0] + py) * s.input[1] + px) * lanes;
-                    spread[to..to + lanes].copy_from_slice(&cotangent[from..from + lanes]);
-                }
-            }
-        }
-        conv_valid(run.isa, run.parallel, &s, self.backward(), None, lanes, &spread, gradient);
-    }
-
     /// Back-projection by the products of all taps, added where they lie.
-    fn vjp_columns(&self, run: Run, cotangent: &[f32], gradient: &mut [f32]) {
+    fn vjp_columns(&self, run: Run, weights: &[Packed], cotangent: &[f32], gradient: &mut [f32]) {
         let (s, w, lanes) = (self.shape(), &self.window, run.lanes);
         if s.input == w.input && w.pad == [0, 0] {
-            return conv_columns_back(run.isa, &s, self.backward(), lanes, cotangent, gradient);
+            return conv_columns_back(run.isa, &s, weights, lanes, cotangent, gradient);
         }
         let mut padded = Buffer::dirty(self.channels * s.input[0] * s.input[1] * lanes);
-        conv_columns_back(run.isa, &s, self.backward(), lanes, cotangent, &mut padded);
+        conv_columns_back(run.isa, &s, weights, lanes, cotangent, &mut padded);
         gradient.fill(0.0);
         self.each_row(|inside, in_padded, length| {
             let (to, from) = (inside * lanes, in_padded * lanes);
@@ -395,10 +354,11 @@ impl Operator for Conv {
         if let Some(winograd) = &self.winograd {
             let field = self.field();
             winograd.back(run.isa, run.parallel, &field, run.lanes, cotangent, gradient);
-        } else if self.by_columns() {
-            self.vjp_columns(run, cotangent, gradient);
-        } else {
-            self.vjp_flipped(run, cotangent, gradient);
+            return;
+        }
+        match self.backward() {
+            Backward::Columns(weights) => self.vjp_columns(run, weights, cotangent, gradient),
+            Backward::Flipped(flipped) => flipped.back(run, &self.window, cotangent, gradient),
         }
     }
 

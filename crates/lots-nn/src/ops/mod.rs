@@ -6,6 +6,7 @@ pub(crate) mod broadcast;
 mod columns;
 pub(crate) mod conv;
 pub(crate) mod conv_transpose;
+mod flipped;
 pub(crate) mod linear;
 pub(crate) mod lrn;
 mod math;

@@ -6,6 +6,8 @@ mod ecc;
 mod lanes;
 mod norms;
 mod pass;
+mod scene;
+mod smooth;
 mod ssim;
 mod warp;
 

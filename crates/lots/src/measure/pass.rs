@@ -1,10 +1,12 @@
 //! PASS: the psychometric adversarial similarity score.
 
+use multiversion::multiversion;
 use serde::{Deserialize, Serialize};
 
 use super::ecc::{self, GreyImage};
+use super::lanes::TILE;
 use super::ssim::mean_ssim;
-use super::warp::{Homography, Ringed, RowOfPlaces, SampledRow};
+use super::warp::{Homography, Ringed};
 use super::{MeasureError, check_comparable};
 use crate::Image;
 
@@ -77,29 +79,41 @@ fn grey(image: &Image) -> GreyImage {
 }
 
 /// The image as the origin sees it through `homography`: bilinear, 0 outside, rounded to 8 bit, ties to even.
+#[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
 fn warped(image: &Image, homography: &Homography) -> Vec<u8> {
+    if image.channels() == 1 {
+        warped_channels::<1>(image, homography)
+    } else {
+        warped_channels::<3>(image, homography)
+    }
+}
+
+/// [`warped`] with a known number of channels, so that no pixel needs a loop.
+#[inline(always)]
+fn warped_channels<const CHANNELS: usize>(image: &Image, homography: &Homography) -> Vec<u8> {
     /// Adding and subtracting it rounds a small f32 to a whole number.
     const ROUNDER: f32 = 12_582_912.0;
-    let (width, height, channels) = (image.width(), image.height(), image.channels());
-    let pixels = image.pixels();
-    let source = Ringed::new(width, height, |y, row| {
-        let pixels = pixels[y * width * channels..].chunks_exact(channels);
+    let (width, height) = (image.width(), image.height());
+    let (pixels, _) = image.pixels().as_chunks::<CHANNELS>();
+    let mut source = Ringed::new(width, height);
+    for (row, pixels) in source.rows_mut().zip(pixels.chunks_exact(width)) {
         for (to, pixel) in row.iter_mut().zip(pixels) {
             for (to, &value) in to.iter_mut().zip(pixel) {
                 *to = f32::from(value);
             }
         }
-    });
-    let mut out = vec![0; pixels.len()];
-    let [mut x, mut y, mut denominator] = std::array::from_fn(|_| vec![0.0; width]);
-    let mut samples = SampledRow::new(width);
-    for (row, out) in out.chunks_exact_mut(width * channels).enumerate() {
-        homography
-            .map_row(row, RowOfPlaces { x: &mut x, y: &mut y, denominator: &mut denominator });
-        source.sample_row(&x, &y, &mut samples);
-        for (pixel, values) in out.chunks_exact_mut(channels).zip(samples.values()) {
-            for (to, value) in pixel.iter_mut().zip(values) {
-                *to = (value + ROUNDER - ROUNDER) as u8;
+    }
+    let mut out = vec![0; pixels.len() * CHANNELS];
+    let mut samples = [[0.0; 4]; TILE];
+    let (to, _) = out.as_chunks_mut::<CHANNELS>();
+    for (y, to) in to.chunks_exact_mut(width).enumerate() {
+        for (tile, to) in to.chunks_mut(TILE).enumerate() {
+            let places = homography.map(tile * TILE, to.len(), y);
+            source.sample(&places, to.len(), &mut samples);
+            for (to, values) in to.iter_mut().zip(&samples) {
+                for (to, value) in to.iter_mut().zip(values) {
+                    *to = (value + ROUNDER - ROUNDER) as u8;
+                }
             }
         }
     }

@@ -1,5 +1,7 @@
 //! Structural similarity.
 
+use multiversion::multiversion;
+
 use super::{MeasureError, check_comparable};
 use crate::Image;
 
@@ -29,126 +31,134 @@ pub fn ssim(origin: &Image, perturbed: &Image) -> Result<f64, MeasureError> {
 }
 
 /// [`ssim`] against pixels laid out as those of `origin`.
+#[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
 pub(super) fn mean_ssim(origin: &Image, perturbed: &[u8]) -> f64 {
-    let mut filter = Filter::new(origin.width(), origin.height());
-    let channels = origin.channels();
-    let sum: f64 = (0..channels)
-        .map(|channel| filter.channel(&origin.pixels()[channel..], &perturbed[channel..], channels))
-        .sum();
-    // Rounding may lift the index of two nearly equal images above its bound by the last bit.
-    (sum / channels as f64).min(1.0)
+    mean_ssim_here(origin, perturbed)
 }
 
-/// Buffers of the separable window, reused from channel to channel.
-struct Filter {
+/// [`mean_ssim`] with the instructions of the caller.
+#[inline(always)]
+fn mean_ssim_here(origin: &Image, perturbed: &[u8]) -> f64 {
+    let weights = weights();
+    let mut sums = [0.0; STRIP];
+    let (mut x, mut y) = (Plane::new(origin), Plane::new(origin));
+    for channel in 0..origin.channels() {
+        x.fill(origin.pixels(), channel);
+        y.fill(perturbed, channel);
+        for left in (0..origin.width()).step_by(STRIP) {
+            let found = strip(&x, &y, left, &weights);
+            let inside = STRIP.min(origin.width() - left);
+            for (sum, found) in sums[..inside].iter_mut().zip(found) {
+                *sum += found;
+            }
+        }
+    }
+    let values = origin.pixels().len() as f64;
+    // Rounding may lift the index of two nearly equal images above its bound by the last bit.
+    (sums.iter().sum::<f64>() / values).min(1.0)
+}
+
+/// Columns that are filtered together; the buffers of so many stay in the first cache.
+const STRIP: usize = 32;
+
+/// A row of a strip with its borders, in full vectors.
+const LINE: usize = STRIP + 16;
+
+/// Weights of the centre, of the neighbours at distance 1, 2, …; all 11 taps sum to 1.
+fn weights() -> [f64; RADIUS + 1] {
+    let raw: [f64; RADIUS + 1] =
+        std::array::from_fn(|i| (-((i * i) as f64) / (2.0 * SIGMA * SIGMA)).exp());
+    let total = raw[0] + 2.0 * raw[1..].iter().sum::<f64>();
+    raw.map(|weight| weight / total)
+}
+
+/// One channel with reflected borders left and right, in rows that hold a line of every strip.
+struct Plane {
     width: usize,
     height: usize,
-    /// Weights of the centre, of the neighbours at distance 1, 2, …; all 11 taps sum to 1.
-    weights: [f64; RADIUS + 1],
-    /// One row with its reflected borders, a buffer for each map.
-    line: [Vec<f64>; MAPS],
-    /// The last `TAPS` rows after the horizontal pass: row `r` of every map lies in slot `r % TAPS`.
-    ring: [Vec<f64>; MAPS],
-    /// One row after both passes.
-    local: [Vec<f64>; MAPS],
+    channels: usize,
+    stride: usize,
+    values: Vec<u8>,
 }
 
-impl Filter {
-    fn new(width: usize, height: usize) -> Self {
-        let raw: [f64; RADIUS + 1] =
-            std::array::from_fn(|i| (-((i * i) as f64) / (2.0 * SIGMA * SIGMA)).exp());
-        let total = raw[0] + 2.0 * raw[1..].iter().sum::<f64>();
-        let buffer = |length: usize| std::array::from_fn(|_| vec![0.0; length]);
+impl Plane {
+    fn new(image: &Image) -> Self {
+        let stride = image.width().next_multiple_of(STRIP) + LINE - STRIP;
         Self {
-            width,
-            height,
-            weights: raw.map(|weight| weight / total),
-            line: buffer(width + 2 * RADIUS),
-            ring: buffer(width * TAPS),
-            local: buffer(width),
+            width: image.width(),
+            height: image.height(),
+            channels: image.channels(),
+            stride,
+            values: vec![0; stride * image.height()],
         }
     }
 
-    /// Mean index of one channel; `x` and `y` start at its first value and step by `step`.
-    fn channel(&mut self, x: &[u8], y: &[u8], step: usize) -> f64 {
-        let (width, height) = (self.width, self.height);
-        let mut sum = 0.0;
-        let mut ready = 0;
-        for row in 0..height {
-            while ready < height.min(row + RADIUS + 1) {
-                self.horizontal(
-                    ready,
-                    &x[ready * width * step..],
-                    &y[ready * width * step..],
-                    step,
-                );
-                ready += 1;
+    #[inline(always)]
+    fn fill(&mut self, pixels: &[u8], channel: usize) {
+        let (width, step) = (self.width, self.channels);
+        let rows = self.values.chunks_exact_mut(self.stride);
+        for (to, from) in rows.zip(pixels.chunks_exact(width * step)) {
+            if step == 1 {
+                to[RADIUS..][..width].copy_from_slice(from);
+            } else {
+                for (to, from) in to[RADIUS..][..width].iter_mut().zip(from.chunks_exact(step)) {
+                    *to = from[channel];
+                }
             }
-            self.vertical(row);
-            sum += self.index_of_row();
-        }
-        sum / (width * height) as f64
-    }
-
-    fn horizontal(&mut self, row: usize, x: &[u8], y: &[u8], step: usize) {
-        let width = self.width;
-        let [line_x, line_y, line_squares, line_product] = &mut self.line;
-        let (values_x, values_y) = (x.iter().step_by(step), y.iter().step_by(step));
-        let inner = line_x[RADIUS..][..width].iter_mut().zip(&mut line_y[RADIUS..][..width]);
-        for ((to_x, to_y), (&x, &y)) in inner.zip(values_x.zip(values_y)) {
-            *to_x = f64::from(x);
-            *to_y = f64::from(y);
-        }
-        for outside in 1..=RADIUS {
-            let right = width - 1 + outside;
-            let (from_left, from_right) =
-                (reflect(-(outside as isize), width), reflect(right as isize, width));
-            for line in [&mut *line_x, &mut *line_y] {
-                line[RADIUS - outside] = line[RADIUS + from_left];
-                line[RADIUS + right] = line[RADIUS + from_right];
+            for outside in 1..=RADIUS {
+                let right = width - 1 + outside;
+                to[RADIUS - outside] = to[RADIUS + reflect(-(outside as isize), width)];
+                to[RADIUS + right] = to[RADIUS + reflect(right as isize, width)];
             }
         }
-        let squares = line_squares.iter_mut().zip(line_product);
-        for ((square, product), (&x, &y)) in squares.zip(line_x.iter().zip(&*line_y)) {
-            *square = x * x + y * y;
-            *product = x * y;
-        }
-        let slot = (row % TAPS) * width;
-        for (line, ring) in self.line.iter().zip(&mut self.ring) {
-            let taps = std::array::from_fn(|tap| &line[tap..tap + width]);
-            weigh(&self.weights, taps, &mut ring[slot..slot + width]);
-        }
     }
 
-    fn vertical(&mut self, row: usize) {
-        let (width, height) = (self.width, self.height);
+    /// The row of the strip that begins at column `left`.
+    #[inline(always)]
+    fn line(&self, row: usize, left: usize) -> [f32; LINE] {
+        let mut line = [0.0; LINE];
+        for (to, &from) in line.iter_mut().zip(&self.values[row * self.stride + left..][..LINE]) {
+            *to = f32::from(from);
+        }
+        line
+    }
+}
+
+/// The index summed down each column of a strip.
+#[inline(always)]
+fn strip(x: &Plane, y: &Plane, left: usize, weights: &[f64; RADIUS + 1]) -> [f64; STRIP] {
+    let height = x.height;
+    // The last `TAPS` rows after the horizontal pass: row `r` of every map lies in slot `r % TAPS`.
+    let mut ring = [[[0.0; STRIP]; TAPS]; MAPS];
+    let mut sums = [0.0; STRIP];
+    let mut ready = 0;
+    for row in 0..height {
+        while ready < height.min(row + RADIUS + 1) {
+            let (x, y) = (x.line(ready, left), y.line(ready, left));
+            let (mut squares, mut product) = ([0.0; LINE], [0.0; LINE]);
+            // Whole numbers below 2^17: exact in f32.
+            for i in 0..LINE {
+                squares[i] = x[i] * x[i] + y[i] * y[i];
+                product[i] = x[i] * y[i];
+            }
+            for (ring, line) in ring.iter_mut().zip([&x, &y, &squares, &product]) {
+                across(weights, line, &mut ring[ready % TAPS]);
+            }
+            ready += 1;
+        }
         let slots: [usize; TAPS] = std::array::from_fn(|tap| {
-            reflect((row + tap) as isize - RADIUS as isize, height) % TAPS * width
+            reflect((row + tap) as isize - RADIUS as isize, height) % TAPS
         });
-        for (ring, local) in self.ring.iter().zip(&mut self.local) {
-            weigh(&self.weights, slots.map(|slot| &ring[slot..slot + width]), local);
+        let [mut mean_x, mut mean_y, mut squares, mut product] = [[0.0; STRIP]; MAPS];
+        let to = [&mut mean_x, &mut mean_y, &mut squares, &mut product];
+        for (to, ring) in to.into_iter().zip(&ring) {
+            down(weights, ring, &slots, to);
+        }
+        for (i, sum) in sums.iter_mut().enumerate() {
+            *sum += index(mean_x[i], mean_y[i], squares[i], product[i]);
         }
     }
-
-    /// Sum of L·C·S over one row.
-    fn index_of_row(&self) -> f64 {
-        /// Terms side by side: one chain of additions would take longer than the terms.
-        const LANES: usize = 4;
-        let maps = self.local.each_ref().map(|local| local.as_chunks::<LANES>());
-        let [(mean_x, rest_x), (mean_y, rest_y), (squares, rest_squares), (product, rest_product)] =
-            maps;
-        let mut sums = [0.0; LANES];
-        let chunks = mean_x.iter().zip(mean_y).zip(squares.iter().zip(product));
-        for ((mean_x, mean_y), (squares, product)) in chunks {
-            for i in 0..LANES {
-                sums[i] += index(mean_x[i], mean_y[i], squares[i], product[i]);
-            }
-        }
-        for i in 0..rest_x.len() {
-            sums[i] += index(rest_x[i], rest_y[i], rest_squares[i], rest_product[i]);
-        }
-        sums.iter().sum()
-    }
+    sums
 }
 
 /// L·C·S from the local averages of x, y, x² + y² and xy.
@@ -162,25 +172,47 @@ fn index(mean_x: f64, mean_y: f64, squares: f64, product: f64) -> f64 {
     above / ((mean_squares + C1) * (squares - mean_squares + C2))
 }
 
-/// The weighted sum of eleven rows; all slices have the length of `out`.
-///
-/// Written out, because the compiler vectorises it only with a pointer for each row.
-fn weigh(weights: &[f64; RADIUS + 1], taps: [&[f64]; TAPS], out: &mut [f64]) {
-    let [a, b, c, d, e, f, g, h, i, j, k] = taps.map(|tap| &tap[..out.len()]);
+/// The weighted sum of eleven neighbours in a row. The values are whole numbers below 2^23, so that sums of two are exact.
+#[inline(always)]
+fn across(weights: &[f64; RADIUS + 1], line: &[f32; LINE], out: &mut [f64; STRIP]) {
     let [w0, w1, w2, w3, w4, w5] = *weights;
+    let tap = |tap: usize| &line[tap..tap + STRIP];
+    let (a, b, c, d, e) = (tap(0), tap(1), tap(2), tap(3), tap(4));
+    let (f, g, h, i, j, k) = (tap(5), tap(6), tap(7), tap(8), tap(9), tap(10));
+    let wide = f64::from;
+    for (x, out) in out.iter_mut().enumerate() {
+        let near = w0 * wide(f[x]) + w1 * wide(e[x] + g[x]) + w2 * wide(d[x] + h[x]);
+        let far = w3 * wide(c[x] + i[x]) + w4 * wide(b[x] + j[x]) + w5 * wide(a[x] + k[x]);
+        *out = near + far;
+    }
+}
+
+/// The weighted sum of the rows in eleven slots.
+#[inline(always)]
+fn down(
+    weights: &[f64; RADIUS + 1],
+    ring: &[[f64; STRIP]; TAPS],
+    slots: &[usize; TAPS],
+    out: &mut [f64; STRIP],
+) {
+    let [w0, w1, w2, w3, w4, w5] = *weights;
+    let tap = |tap: usize| &ring[slots[tap]];
+    let (a, b, c, d, e) = (tap(0), tap(1), tap(2), tap(3), tap(4));
+    let (f, g, h, i, j, k) = (tap(5), tap(6), tap(7), tap(8), tap(9), tap(10));
     for (x, out) in out.iter_mut().enumerate() {
         let near = w0 * f[x] + w1 * (e[x] + g[x]) + w2 * (d[x] + h[x]);
-        *out = near + w3 * (c[x] + i[x]) + w4 * (b[x] + j[x]) + w5 * (a[x] + k[x]);
+        *out = near + (w3 * (c[x] + i[x]) + w4 * (b[x] + j[x]) + w5 * (a[x] + k[x]));
     }
 }
 
 /// The place inside `0..length` that stands for `at` when the line is mirrored with its edge repeated.
-fn reflect(at: isize, length: usize) -> usize {
-    if (0..length as isize).contains(&at) {
-        return at as usize;
+#[inline(always)]
+fn reflect(mut at: isize, length: usize) -> usize {
+    let length = length as isize;
+    while !(0..length).contains(&at) {
+        at = if at < 0 { -1 - at } else { 2 * length - 1 - at };
     }
-    let folded = at.rem_euclid(2 * length as isize) as usize;
-    folded.min(2 * length - 1 - folded)
+    at as usize
 }
 
 #[cfg(test)]
@@ -222,22 +254,41 @@ mod tests {
         sum / (width * height * channels) as f64
     }
 
+    /// Below, at and above the width of a strip.
+    const SIZES: [(usize, usize, usize); 10] = [
+        (1, 1, 1),
+        (1, 2, 3),
+        (3, 1, 1),
+        (4, 3, 1),
+        (5, 6, 3),
+        (13, 4, 1),
+        (12, 14, 3),
+        (32, 3, 1),
+        (33, 12, 3),
+        (65, 7, 1),
+    ];
+
+    fn image(width: usize, height: usize, channels: usize, seed: usize) -> Image {
+        let pixel = |i: usize| ((i * i * 31 + i * seed * 7 + seed * 91) % 256) as u8;
+        let pixels = (0..width * height * channels).map(pixel).collect();
+        Image::new(width, height, channels, pixels).unwrap()
+    }
+
+    /// Compiled for the vectors of this machine and for none, a strip has the same bits.
+    #[test]
+    fn bits_do_not_depend_on_the_instruction_set() {
+        for (width, height, channels) in SIZES {
+            let [x, y] = [1, 2].map(|seed| image(width, height, channels, seed));
+            let dispatched = mean_ssim(&x, y.pixels());
+            let plain = mean_ssim_here(&x, y.pixels());
+            assert_eq!(dispatched.to_bits(), plain.to_bits(), "{width}×{height}×{channels}");
+        }
+    }
+
     #[test]
     fn agrees_with_the_definition() {
-        let sizes =
-            [(1, 1, 1), (1, 2, 3), (3, 1, 1), (4, 3, 1), (5, 6, 3), (13, 4, 1), (12, 14, 3)];
-        for (width, height, channels) in sizes {
-            let image = |seed: usize| {
-                let pixel = |i: usize| ((i * i * 31 + i * seed * 7 + seed * 91) % 256) as u8;
-                Image::new(
-                    width,
-                    height,
-                    channels,
-                    (0..width * height * channels).map(pixel).collect(),
-                )
-                .unwrap()
-            };
-            let (x, y) = (image(1), image(2));
+        for (width, height, channels) in SIZES {
+            let [x, y] = [1, 2].map(|seed| image(width, height, channels, seed));
             let (found, wanted) = (ssim(&x, &y).unwrap(), slow_ssim(&x, &y));
             assert!((found - wanted).abs() < 1e-10, "{x:?}: {found}, wanted {wanted}");
         }

@@ -1,0 +1,191 @@
+//! Convolutions of single images: pixels are the vectors.
+
+use super::conv::ConvShape;
+use super::matmul::row_tiles;
+use super::packed::{PANEL, Packed};
+use super::simd::Isa;
+use super::tile::{Shared, Start, Tap, Taps, Tile};
+use super::versioned;
+use crate::parallel::{WORTH, for_each};
+use crate::scratch::Buffer;
+
+/// Depth of one packed piece of the input: with its pixels and sixteen rows of weights it stays in the first-level cache.
+const DEPTH: usize = 128;
+/// Vectors of pixels in one packed piece, and the pixels themselves.
+const VECTORS: usize = 4;
+const WIDE: usize = VECTORS * PANEL;
+/// As many tasks as keep threads evenly busy, and the rows that one task should have at least: each packs its pixels anew.
+const TASKS: usize = 16;
+const ROWS: usize = 64;
+
+/// `y = bias + W ∗ x` for one convolution group of one image: the operands of [`conv_valid`](super::conv_valid).
+pub(super) fn single(
+    isa: Isa,
+    parallel: bool,
+    s: &ConvShape,
+    w: &Packed,
+    bias: Option<&[f32]>,
+    x: &[f32],
+    y: &mut [f32],
+) {
+    let parallel = parallel && s.rows * s.depth() * s.pixels() > 8 * WORTH;
+    let pieces: Vec<_> = row_tiles(s.pixels().div_ceil(PANEL), VECTORS).collect();
+    // A power of two, so that the parts are alike.
+    let parts = TASKS.div_ceil(pieces.len()).min(s.rows / ROWS).max(1);
+    let parts = if parallel { 1 << parts.ilog2() } else { 1 };
+    let panels = s.rows.div_ceil(PANEL);
+    let y = Shared::new(y);
+    for_each(parallel, pieces.len() * parts, |task| {
+        let (first, count) = pieces[task / parts];
+        let part = task % parts;
+        let piece = Piece::new(s, first * PANEL, count);
+        piece.run(isa, w, bias, part * panels / parts..(part + 1) * panels / parts, x, y);
+    });
+}
+
+/// Some pixels of the output, and what they see of the input.
+struct Piece<'s> {
+    shape: &'s ConvShape,
+    first: usize,
+    pixels: usize,
+    runs: Vec<Run>,
+}
+
+/// Pixels that lie one behind the other in a row of the output.
+struct Run {
+    /// The first one's place among the pixels of the piece.
+    to: usize,
+    /// Where its top left tap lies in a plane of the input.
+    from: usize,
+    pixels: usize,
+}
+
+impl<'s> Piece<'s> {
+    fn new(shape: &'s ConvShape, first: usize, vectors: usize) -> Self {
+        let pixels = (vectors * PANEL).min(shape.pixels() - first);
+        let mut runs: Vec<Run> = Vec::new();
+        let mut to = 0;
+        while to < pixels {
+            let column = (first + to) % shape.output[1];
+            let from = shape.corner(first + to);
+            let length = (shape.output[1] - column).min(pixels - to);
+            match runs.last_mut() {
+                // Whole rows without padding between them are one run.
+                Some(last) if shape.stride[1] == 1 && last.from + last.pixels == from => {
+                    last.pixels += length;
+                }
+                _ => runs.push(Run { to, from, pixels: length }),
+            }
+            to += length;
+        }
+        Self { shape, first, pixels, runs }
+    }
+
+    /// Computes the rows of `panels`.
+    fn run(
+        &self,
+        isa: Isa,
+        w: &Packed,
+        bias: Option<&[f32]>,
+        panels: std::ops::Range<usize>,
+        x: &[f32],
+        y: Shared<'_>,
+    ) {
+        let s = self.shape;
+        let rows = panels.start * PANEL..s.rows.min(panels.end * PANEL);
+        let vectors: [usize; VECTORS] = std::array::from_fn(|v| v * PANEL);
+        let vectors = &vectors[..self.pixels.div_ceil(PANEL)];
+        // Behind each line a vector may end that began in it.
+        let mut packed = Buffer::zeroed(DEPTH.min(s.depth()) * WIDE + PANEL);
+        // Pixels that fill their vectors are written where they belong.
+        let whole = self.pixels.is_multiple_of(PANEL);
+        let mut edge = Buffer::dirty(if whole { 0 } else { rows.len() * WIDE });
+        let taps: Taps = std::iter::once(Tap { a: 0, b: 0 }).collect();
+        let mut planes = [0; DEPTH];
+        for start in (0..s.depth()).step_by(DEPTH) {
+            let depth = DEPTH.min(s.depth() - start);
+            for (k, plane) in planes[..depth].iter_mut().enumerate() {
+                let (tap, channel) = ((start + k) / s.channels, (start + k) % s.channels);
+                *plane = channel * s.plane() + s.reach(tap);
+            }
+            pack(isa, x, &planes[..depth], &self.runs, s.stride[1], &mut packed);
+            for panel in rows.clone().step_by(PANEL) {
+                let weights = &w.panel(panel)[start * PANEL..];
+                for (m, count) in row_tiles(PANEL.min(rows.end - panel), isa.tile_rows()) {
+                    let row = panel + m;
+                    let (out, place, step) = if whole {
+                        (y, row * s.pixels() + self.first, s.pixels())
+                    } else {
+                        (Shared::new(&mut edge), (row - rows.start) * WIDE, WIDE)
+                    };
+                    for vectors in vectors.chunks(isa.tile_vectors(count)) {
+                        let tile = Tile {
+                            taps: &taps,
+                            depth,
+                            a: &weights[m..],
+                            a_row: 1,
+                            a_step: PANEL,
+                            b: &packed,
+                            b_step: WIDE,
+                            b_vectors: vectors,
+                            start: match (start, bias) {
+                                (0, Some(b)) => Start::Rows(&b[row..]),
+                                (0, None) => Start::Zero,
+                                _ => Start::Output,
+                            },
+                            rows: count,
+                        };
+                        // SAFETY: these rows of these pixels are written by this call alone.
+                        unsafe { tile.run(isa, out, place, step, vectors) };
+                    }
+                }
+            }
+        }
+        for (row, line) in rows.zip(edge.chunks_exact(WIDE)) {
+            // SAFETY: as above.
+            unsafe { y.slice(row * s.pixels() + self.first, self.pixels) }
+                .copy_from_slice(&line[..self.pixels]);
+        }
+    }
+}
+
+versioned! {
+    /// One line of [`WIDE`] pixels for each of `planes`, from where the tap's plane begins in `x`; every `stride`th number.
+    fn pack(x: &[f32], planes: &[usize], runs: &[Run], stride: usize, out: &mut [f32]) {
+        for (k, &plane) in planes.iter().enumerate() {
+            let line = &mut out[k * WIDE..][..WIDE + PANEL];
+            for run in runs {
+                let from = &x[plane + run.from..];
+                let to = &mut line[run.to..];
+                match stride {
+                    1 => copy(from, to, run.pixels),
+                    2 => every_other(from, &mut to[..run.pixels]),
+                    _ => {
+                        let from = from.iter().step_by(stride);
+                        to[..run.pixels].iter_mut().zip(from).for_each(|(to, x)| *to = *x);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Copies whole vectors where there is room, for the compiler to make no call of it: what lies behind is written later.
+#[inline(always)]
+fn copy(from: &[f32], to: &mut [f32], length: usize) {
+    let rounded = length.next_multiple_of(PANEL);
+    if rounded <= from.len() && rounded <= to.len() {
+        let (from, to) = (from[..rounded].as_chunks::<PANEL>(), to[..rounded].as_chunks_mut());
+        to.0.iter_mut().zip(from.0).for_each(|(to, from)| *to = *from);
+    } else {
+        to[..length].copy_from_slice(&from[..length]);
+    }
+}
+
+#[inline(always)]
+fn every_other(from: &[f32], to: &mut [f32]) {
+    let (pairs, rest) = from.as_chunks::<2>();
+    to.iter_mut().zip(pairs).for_each(|(to, pair)| *to = pair[0]);
+    // Behind the last pair there may be one more.
+    to.iter_mut().skip(pairs.len()).zip(rest).for_each(|(to, x)| *to = *x);
+}

@@ -1,0 +1,161 @@
+//! A convolution's dense back-projection: the cotangent convolved with the flipped weights.
+//!
+//! With a stride, rows and columns of the gradient that lie a stride apart see the same taps, and no others: each such part
+//! is a convolution of stride 1 of its own.
+
+use super::{Run, Window};
+use crate::kernels::{ConvShape, Packed, conv_valid};
+use crate::scratch::Buffer;
+
+/// One part of the gradient on one axis.
+#[derive(Clone, Debug)]
+struct Axis {
+    /// Its first place in the gradient; the others lie a stride apart.
+    first: usize,
+    places: usize,
+    /// The taps that it sees, from the last one back, so that their outputs follow one another.
+    taps: Vec<usize>,
+    /// The output that the first of them belongs to at the first place; it may lie outside.
+    output: isize,
+    /// Outputs from one tap to the next.
+    step: usize,
+}
+
+/// The parts of `axis` of the gradient.
+fn parts(w: &Window, axis: usize) -> Vec<Axis> {
+    let (stride, dilation) = (w.stride[axis] as isize, w.dilation[axis] as isize);
+    let part = |first: usize| {
+        let above = |tap: usize| (first + w.pad[axis]) as isize - tap as isize * dilation;
+        let seen = |tap: &usize| above(*tap).rem_euclid(stride) == 0;
+        let taps: Vec<usize> = (0..w.kernel[axis]).rev().filter(seen).collect();
+        let output = |at: usize| taps.get(at).map_or(0, |&tap| above(tap).div_euclid(stride));
+        let step = if taps.len() > 1 { (output(1) - output(0)) as usize } else { 1 };
+        let places = (w.input[axis] - first).div_ceil(w.stride[axis]);
+        Axis { first, places, output: output(0), step, taps }
+    };
+    (0..w.stride[axis].min(w.input[axis])).map(part).collect()
+}
+
+/// One part of the gradient, with its share of the weights.
+#[derive(Debug)]
+struct Part {
+    axes: [Axis; 2],
+    /// [channels, taps × rows] of each convolution group; none where no tap is seen.
+    weights: Vec<Packed>,
+}
+
+/// The back-projection of a convolution by its parts.
+#[derive(Debug)]
+pub(super) struct Flipped {
+    groups: usize,
+    /// Channels and rows of one convolution group.
+    channels: usize,
+    rows: usize,
+    parts: Vec<Part>,
+}
+
+impl Flipped {
+    /// Of `groups` groups of [rows, channels] with the weights `at(group, row, channel, tap)`.
+    pub(super) fn new(
+        window: &Window,
+        [groups, rows, channels]: [usize; 3],
+        at: impl Fn(usize, usize, usize, usize) -> f32 + Send + Sync,
+    ) -> Self {
+        let mut all = Vec::new();
+        for y in parts(window, 0) {
+            for x in parts(window, 1) {
+                let taps: Vec<usize> = y
+                    .taps
+                    .iter()
+                    .flat_map(|ky| x.taps.iter().map(move |kx| ky * window.kernel[1] + kx))
+                    .collect();
+                let packed = |g| {
+                    Packed::new(false, channels, taps.len() * rows, |channel, k| {
+                        at(g, k % rows, channel, taps[k / rows])
+                    })
+                };
+                let weights =
+                    if taps.is_empty() { Vec::new() } else { (0..groups).map(packed).collect() };
+                all.push(Part { axes: [y.clone(), x], weights });
+            }
+        }
+        Self { groups, channels, rows, parts: all }
+    }
+
+    /// `gradient` [groups × channels, input, lanes] of `cotangent` [groups × rows, output, lanes].
+    pub(super) fn back(&self, run: Run, w: &Window, cotangent: &[f32], gradient: &mut [f32]) {
+        for part in &self.parts {
+            let places = part.axes.each_ref().map(|axis| axis.places);
+            if places == w.input && !part.weights.is_empty() {
+                return self.part(run, w, part, cotangent, gradient);
+            }
+            let size = self.groups * self.channels * places[0] * places[1] * run.lanes;
+            let mut own =
+                if part.weights.is_empty() { Buffer::zeroed(size) } else { Buffer::dirty(size) };
+            if !part.weights.is_empty() {
+                self.part(run, w, part, cotangent, &mut own);
+            }
+            part.spread(w, run.lanes, &own, gradient);
+        }
+    }
+
+    /// The numbers of one part, without gaps.
+    fn part(&self, run: Run, w: &Window, part: &Part, cotangent: &[f32], gradient: &mut [f32]) {
+        let s = ConvShape {
+            groups: self.groups,
+            channels: self.rows,
+            rows: self.channels,
+            kernel: part.axes.each_ref().map(|axis| axis.taps.len()),
+            stride: [1, 1],
+            dilation: part.axes.each_ref().map(|axis| axis.step),
+            input: part.axes.each_ref().map(|axis| (axis.taps.len() - 1) * axis.step + axis.places),
+            output: part.axes.each_ref().map(|axis| axis.places),
+        };
+        let convolve = |g: &[f32], gradient: &mut [f32]| {
+            conv_valid(run.isa, run.parallel, &s, &part.weights, None, run.lanes, g, gradient);
+        };
+        let origin = part.axes.each_ref().map(|axis| axis.output);
+        if origin == [0, 0] && s.input == w.output {
+            return convolve(cotangent, gradient);
+        }
+        // The outputs that the part sees, with zeros where there are none.
+        let seen = |a: usize| {
+            let first = origin[a].clamp(0, w.output[a] as isize);
+            let end = (origin[a] + s.input[a] as isize).clamp(first, w.output[a] as isize);
+            (first as usize, (end - first) as usize, (first - origin[a]).max(0) as usize)
+        };
+        let ((top, rows, down), (left, columns, right)) = (seen(0), seen(1));
+        let mut padded = Buffer::zeroed(self.groups * self.rows * s.plane() * run.lanes);
+        let planes = padded.chunks_exact_mut(s.plane() * run.lanes);
+        for (to, from) in planes.zip(cotangent.chunks_exact(w.output[0] * w.output[1] * run.lanes))
+        {
+            for y in 0..rows {
+                let (at, length) =
+                    (((top + y) * w.output[1] + left) * run.lanes, columns * run.lanes);
+                to[((down + y) * s.input[1] + right) * run.lanes..][..length]
+                    .copy_from_slice(&from[at..][..length]);
+            }
+        }
+        convolve(&padded, gradient);
+    }
+}
+
+impl Part {
+    /// Puts `own`, the part without gaps, into its places of the gradient.
+    fn spread(&self, w: &Window, lanes: usize, own: &[f32], gradient: &mut [f32]) {
+        let [y, x] = &self.axes;
+        let planes = gradient.chunks_exact_mut(w.input[0] * w.input[1] * lanes);
+        for (to, from) in planes.zip(own.chunks_exact(y.places * x.places * lanes)) {
+            for (row, from) in from.chunks_exact(x.places * lanes).enumerate() {
+                let to = &mut to[((y.first + row * w.stride[0]) * w.input[1] + x.first) * lanes..];
+                if lanes == 1 {
+                    to.iter_mut().step_by(w.stride[1]).zip(from).for_each(|(to, x)| *to = *x);
+                    continue;
+                }
+                for (to, from) in to.chunks_mut(w.stride[1] * lanes).zip(from.chunks_exact(lanes)) {
+                    to[..lanes].copy_from_slice(from);
+                }
+            }
+        }
+    }
+}
