@@ -16,14 +16,14 @@ pub(crate) fn for_each(parallel: bool, n: usize, f: impl Fn(usize) + Send + Sync
 /// a thread costs some microseconds.
 pub(crate) const WORTH: usize = 1 << 17;
 
-/// Calls `f(number, chunk)` for each chunk of `size` floats.
-pub(crate) fn for_each_chunk(
+/// Calls `f(number, chunk)` for each chunk of `size` items.
+pub(crate) fn for_each_chunk<T: Send>(
     parallel: bool,
-    data: &mut [f32],
+    data: &mut [T],
     size: usize,
-    f: impl Fn(usize, &mut [f32]) + Send + Sync,
+    f: impl Fn(usize, &mut [T]) + Send + Sync,
 ) {
-    let chunks: Vec<(usize, &mut [f32])> = data.chunks_mut(size.max(1)).enumerate().collect();
+    let chunks: Vec<(usize, &mut [T])> = data.chunks_mut(size.max(1)).enumerate().collect();
     map(parallel, chunks, |(i, chunk)| f(i, chunk));
 }
 

@@ -1,7 +1,7 @@
 //! Many cotangents back to the input.
 
 use super::forward::{KeptBlock, Passed, gather, spread};
-use super::{Layout, Segment, ancestors, segments, winner_pairs};
+use super::{Layout, Segment, ancestors, segments, split, winner_pairs};
 use crate::graph::Graph;
 use crate::network::{Cotangent, LayerId};
 use crate::ops::{Kept, Operator, Run};
@@ -124,7 +124,7 @@ impl<'g> Sweep<'g> {
         let mut dx = Buffer::dirty(values[root].elements() * layout.lanes * layout.groups);
         op.vjp(run, 0, Kept::default(), &g, &mut dx);
         match &mut gradients[root] {
-            Some(sum) => sum.iter_mut().zip(dx.iter()).for_each(|(s, x)| *s += x),
+            Some(sum) => split::add_to(run, sum, &dx),
             none => *none = Some(dx),
         }
     }
@@ -215,12 +215,12 @@ impl<'g> Sweep<'g> {
             let slot = &mut slots[at];
             let vjp = |dx: &mut [f32]| match max_pool.zip(op.as_conv()) {
                 Some((pool, conv)) => conv.vjp_winners(run, pool, kept.bytes, g.memory.get(), dx),
-                None => op.vjp(run, number, kept, g.memory.get(), dx),
+                None => split::vjp(op, run, number, kept, g.memory.get(), dx),
             };
             if slot.filled {
                 let mut more = Buffer::dirty(size);
                 vjp(&mut more);
-                slot.memory.get_mut().iter_mut().zip(more.iter()).for_each(|(s, x)| *s += x);
+                split::add_to(run, slot.memory.get_mut(), &more);
             } else {
                 vjp(slot.memory.get_mut());
                 slot.filled = true;

@@ -1,6 +1,6 @@
 //! One block forward.
 
-use super::{Layout, Segment, ancestors, segments};
+use super::{Layout, Segment, ancestors, segments, split};
 use crate::graph::Graph;
 use crate::kernels::versioned;
 use crate::network::LayerId;
@@ -212,7 +212,7 @@ impl<'g> Forward<'g> {
                         (None, Some(own)) => own,
                         (None, None) => &mut [],
                     };
-                    op.forward(run, &inputs, out, keeper);
+                    split::forward(op, run, &inputs, out, keeper);
                 }
                 if let Some(part) = lasting {
                     group.done.push((node.output, part));

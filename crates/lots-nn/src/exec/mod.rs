@@ -7,6 +7,7 @@
 
 mod backward;
 mod forward;
+mod split;
 mod trace;
 mod weights;
 

@@ -6,7 +6,7 @@ use super::simd::Isa;
 use super::single::single;
 use super::tile::{DOT, Dot, Shared, Start, Tap, Taps, Tile};
 use super::{LANES, versioned};
-use crate::parallel::for_each;
+use crate::parallel::{WORTH, for_each};
 use crate::scratch::Buffer;
 
 /// A convolution over an input that is already padded: every tap of every output lies inside it.
@@ -83,15 +83,19 @@ pub(crate) fn conv_valid(
         let y = &mut y[g * s.rows * s.pixels() * lanes..][..s.rows * s.pixels() * lanes];
         let bias = bias.map(|b| &b[g * s.rows..][..s.rows]);
         if lanes == LANES {
-            lane_blocked(isa, s, w, bias, x, y)
+            lane_blocked(isa, parallel, s, w, bias, x, y)
         } else {
             single(isa, parallel, s, w, bias, x, y)
         }
     }
 }
 
+/// Tasks that keep threads evenly busy.
+const TASKS: usize = 16;
+
 fn lane_blocked(
     isa: Isa,
+    parallel: bool,
     s: &ConvShape,
     w: &Packed,
     bias: Option<&[f32]>,
@@ -109,12 +113,17 @@ fn lane_blocked(
     let corners: Vec<usize> = (0..s.pixels()).map(|p| s.corner(p) * LANES).collect();
     let places: Vec<usize> = (0..s.pixels()).map(|p| p * LANES).collect();
     let y = Shared::new(y);
-    for panel in (0..s.rows).step_by(PANEL) {
+    let parallel = parallel && s.rows * s.depth() * s.pixels() * LANES > 8 * WORTH;
+    let parts = if parallel { TASKS.div_ceil(s.rows.div_ceil(PANEL)) } else { 1 };
+    for_each(parallel, s.rows.div_ceil(PANEL) * parts, |task| {
+        let (panel, part) = (task / parts * PANEL, task % parts);
+        let pixels = part * s.pixels() / parts..(part + 1) * s.pixels() / parts;
         let packed = w.panel(panel);
         for (m, count) in row_tiles(PANEL.min(s.rows - panel), isa.tile_rows()) {
             let row = panel + m;
             let most = isa.tile_vectors(count);
-            for (b_vectors, c_vectors) in corners.chunks(most).zip(places.chunks(most)) {
+            let corners = corners[pixels.clone()].chunks(most);
+            for (b_vectors, c_vectors) in corners.zip(places[pixels.clone()].chunks(most)) {
                 let tile = Tile {
                     taps: &taps,
                     depth,
@@ -127,13 +136,13 @@ fn lane_blocked(
                     start: bias.map_or(Start::Zero, |b| Start::Rows(&b[row..])),
                     rows: count,
                 };
-                // SAFETY: one thread.
+                // SAFETY: these rows of these pixels are written by this call alone.
                 unsafe {
                     tile.run(isa, y, row * s.pixels() * LANES, s.pixels() * LANES, c_vectors)
                 };
             }
         }
-    }
+    });
 }
 
 /// `dw[row][channel][tap] += Σ over images and pixels of g · x` for lane-blocked images.
@@ -202,6 +211,7 @@ pub(crate) fn conv_weight_gradient(
 /// lanes], `dx` is [groups × channels, input, lanes] over the padded input; overwritten.
 pub(crate) fn conv_columns_back(
     isa: Isa,
+    parallel: bool,
     s: &ConvShape,
     w: &[Packed],
     lanes: usize,
@@ -216,7 +226,8 @@ pub(crate) fn conv_columns_back(
     let wide = if lanes == LANES { width } else { width.div_ceil(PANEL) };
     let places: Vec<usize> = (0..wide).map(|v| v * PANEL).collect();
     let outputs = s.kernel[1] * s.channels;
-    let mut products = Buffer::dirty(outputs * wide * PANEL);
+    let parallel = parallel && s.rows * s.depth() * s.pixels() * lanes > 8 * WORTH;
+    let tasks = if parallel { TASKS.min(s.input[0]) } else { 1 };
     // A single image's rows, each with room for whole vectors.
     let mut padded =
         Buffer::zeroed(if lanes == LANES { 0 } else { s.rows * s.output[0] * wide * PANEL });
@@ -230,53 +241,70 @@ pub(crate) fn conv_columns_back(
             }
         }
         let g = if lanes == LANES { g } else { &padded[..] };
-        for y in 0..s.input[0] {
-            // The rows of the output that see this one, by kernel row.
-            let seen = |ky: usize| {
-                let above = y.checked_sub(ky * s.dilation[0])?;
-                let row = above / s.stride[0];
-                (above % s.stride[0] == 0 && row < s.output[0]).then_some(row)
-            };
-            let taps: Taps = (0..s.kernel[0])
-                .filter_map(|ky| Some((ky, seen(ky)?)))
-                .map(|(ky, row)| Tap { a: ky * s.rows * PANEL, b: row * wide * PANEL })
-                .collect();
-            if taps.is_empty() {
-                continue;
-            }
-            for panel in (0..outputs).step_by(PANEL) {
-                for (m, count) in row_tiles(PANEL.min(outputs - panel), isa.tile_rows()) {
-                    for vectors in places.chunks(isa.tile_vectors(count)) {
-                        let tile = Tile {
-                            taps: &taps,
-                            depth: s.rows,
-                            a: &w.panel(panel)[m..],
-                            a_row: 1,
-                            a_step: PANEL,
-                            b: g,
-                            b_step: s.output[0] * wide * PANEL,
-                            b_vectors: vectors,
-                            start: Start::Zero,
-                            rows: count,
-                        };
-                        let (start, step) = ((panel + m) * wide * PANEL, wide * PANEL);
-                        // SAFETY: `products` is this call's own.
-                        unsafe { tile.run(isa, Shared::new(&mut products), start, step, vectors) };
+        let dx = Shared::new(dx);
+        for_each(parallel, tasks, |task| {
+            let mut products = Buffer::dirty(outputs * wide * PANEL);
+            for y in task * s.input[0] / tasks..(task + 1) * s.input[0] / tasks {
+                // The rows of the output that see this one, by kernel row.
+                let seen = |ky: usize| {
+                    let above = y.checked_sub(ky * s.dilation[0])?;
+                    let row = above / s.stride[0];
+                    (above % s.stride[0] == 0 && row < s.output[0]).then_some(row)
+                };
+                let taps: Taps = (0..s.kernel[0])
+                    .filter_map(|ky| Some((ky, seen(ky)?)))
+                    .map(|(ky, row)| Tap { a: ky * s.rows * PANEL, b: row * wide * PANEL })
+                    .collect();
+                if taps.is_empty() {
+                    continue;
+                }
+                for panel in (0..outputs).step_by(PANEL) {
+                    for (m, count) in row_tiles(PANEL.min(outputs - panel), isa.tile_rows()) {
+                        for vectors in places.chunks(isa.tile_vectors(count)) {
+                            let tile = Tile {
+                                taps: &taps,
+                                depth: s.rows,
+                                a: &w.panel(panel)[m..],
+                                a_row: 1,
+                                a_step: PANEL,
+                                b: g,
+                                b_step: s.output[0] * wide * PANEL,
+                                b_vectors: vectors,
+                                start: Start::Zero,
+                                rows: count,
+                            };
+                            let (start, step) = ((panel + m) * wide * PANEL, wide * PANEL);
+                            // SAFETY: `products` is this call's own.
+                            unsafe {
+                                tile.run(isa, Shared::new(&mut products), start, step, vectors)
+                            };
+                        }
+                    }
+                }
+                for (k, products) in products.chunks_exact(wide * PANEL).enumerate() {
+                    let (kx, channel) = (k / s.channels, k % s.channels);
+                    let place = channel * s.plane() + y * s.input[1] + kx * s.dilation[1];
+                    let length = (width - 1) * s.stride[1] + 1;
+                    // SAFETY: these rows are written by this call alone.
+                    let dx = unsafe { dx.slice(place * lanes, length * lanes) };
+                    match (s.stride[1], lanes) {
+                        (1, _) => add(isa, &products[..width * lanes], dx),
+                        (step, LANES) => add_apart::<LANES>(isa, products, step, dx),
+                        (step, _) => add_apart::<1>(isa, products, step, dx),
                     }
                 }
             }
-            for (k, products) in products.chunks_exact(wide * PANEL).enumerate() {
-                let (kx, channel) = (k / s.channels, k % s.channels);
-                let place = channel * s.plane() + y * s.input[1] + kx * s.dilation[1];
-                let dx = &mut dx[place * lanes..];
-                if s.stride[1] == 1 {
-                    add(isa, &products[..width * lanes], dx);
-                } else {
-                    for x in 0..width {
-                        let dx = &mut dx[x * s.stride[1] * lanes..];
-                        add(isa, &products[x * lanes..][..lanes], dx);
-                    }
-                }
+        });
+    }
+}
+
+versioned! {
+    /// Adds pieces of `L` floats to those that lie `step` pieces apart, as many as there are in `y`.
+    fn add_apart<const L: usize>(x: &[f32], step: usize, y: &mut [f32]) {
+        let (x, y) = (x.as_chunks::<L>().0, y.as_chunks_mut::<L>().0);
+        for (y, x) in y.iter_mut().step_by(step).zip(x) {
+            for l in 0..L {
+                y[l] += x[l];
             }
         }
     }

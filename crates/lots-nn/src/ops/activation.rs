@@ -20,6 +20,10 @@ impl Operator for Relu {
         Keeps { bytes: self.elements, floats: 0 }
     }
 
+    fn parts(&self) -> usize {
+        self.elements
+    }
+
     fn forward(&self, run: Run, inputs: &[&[f32]], output: &mut [f32], keeper: Option<Keeper<'_>>) {
         relu(run.isa, inputs[0], output);
         if let Some(keeper) = keeper {

@@ -1,8 +1,8 @@
 //! Add, Sub, Mul, Div, Pow and PRelu of two activations, or of one and a constant, with broadcasting.
 
-use super::broadcast::{Operand, PIECE, Piece, Plan, TILE, Values};
+use super::broadcast::{Operand, PIECE, Piece, Plan, TILE, Tile, Values};
 use super::{Keeper, Keeps, Kept, Operator, Parameter, Run};
-use crate::kernels::{LANES, versioned};
+use crate::kernels::versioned;
 use std::borrow::Cow;
 
 /// A function of two numbers, a and b.
@@ -81,29 +81,27 @@ impl Binary {
         })
     }
 
-    /// Calls `put` with each piece and `cotangent · slope in operand side` of its elements.
-    fn back(
+    /// `cotangent · slope in operand side` of the elements of one piece, in place or in one of `tiles`.
+    fn slopes<'t>(
         &self,
         run: Run,
         side: usize,
-        values: [Values<'_>; 2],
-        cotangent: &[f32],
-        mut put: impl FnMut(Piece<2>, &[f32]),
-    ) {
+        values: [Values<'t>; 2],
+        cotangent: &'t [f32],
+        piece: Piece<2>,
+        tiles: &'t mut [Tile; 3],
+    ) -> &'t [f32] {
+        let g = &cotangent[piece.range(run.lanes)];
+        if matches!((self.kind, side), (Kind::Add, _) | (Kind::Sub, 0)) {
+            return g;
+        }
         let needs = self.kind.slope_needs(side);
-        let (mut a, mut b, mut dx) = (TILE, TILE, TILE);
-        let most = if self.plan.is_whole(side) { PIECE * LANES / run.lanes } else { PIECE };
-        self.plan.pieces(most, |piece| {
-            let g = &cotangent[piece.range(run.lanes)];
-            if matches!((self.kind, side), (Kind::Add, _) | (Kind::Sub, 0)) {
-                return put(piece, g);
-            }
-            let a = if needs[0] { piece.take(run, 0, values[0], &mut a) } else { g };
-            let b = if needs[1] { piece.take(run, 1, values[1], &mut b) } else { g };
-            let dx = &mut dx[..g.len()];
-            slopes(run.isa, self.kind, side, g, a, b, dx);
-            put(piece, dx);
-        });
+        let [a, b, dx] = tiles;
+        let a = if needs[0] { piece.take(run, 0, values[0], a) } else { g };
+        let b = if needs[1] { piece.take(run, 1, values[1], b) } else { g };
+        let dx = &mut dx[..g.len()];
+        slopes(run.isa, self.kind, side, g, a, b, dx);
+        dx
     }
 }
 
@@ -126,11 +124,10 @@ impl Operator for Binary {
 
     fn forward(&self, run: Run, inputs: &[&[f32]], output: &mut [f32], keeper: Option<Keeper<'_>>) {
         let values = self.values(inputs);
-        let (mut a, mut b) = (TILE, TILE);
-        self.plan.pieces(PIECE * LANES / run.lanes, |piece| {
-            let a = piece.take(run, 0, values[0], &mut a);
-            let b = piece.take(run, 1, values[1], &mut b);
-            combine(run.isa, self.kind, a, b, &mut output[piece.range(run.lanes)]);
+        self.plan.each(run, output, |[a, b, _], piece, output| {
+            let a = piece.take(run, 0, values[0], a);
+            let b = piece.take(run, 1, values[1], b);
+            combine(run.isa, self.kind, a, b, output);
         });
         if let Some(keeper) = keeper {
             let mut rest = keeper.floats;
@@ -149,13 +146,15 @@ impl Operator for Binary {
         let side = if self.operands[0].is_activation() { input } else { 1 };
         let values = self.kept_values(kept.floats, run.lanes);
         if self.plan.is_whole(side) {
-            self.back(run, side, values, cotangent, |piece, dx| {
-                gradient[piece.range(run.lanes)].copy_from_slice(dx);
+            self.plan.each(run, gradient, |tiles, piece, gradient| {
+                gradient.copy_from_slice(self.slopes(run, side, values, cotangent, piece, tiles));
             });
         } else {
             gradient.fill(0.0);
-            self.back(run, side, values, cotangent, |piece, dx| {
-                piece.give(run, side, dx, gradient)
+            let mut tiles = [TILE; 3];
+            self.plan.pieces(PIECE, |piece| {
+                let dx = self.slopes(run, side, values, cotangent, piece, &mut tiles);
+                piece.give(run, side, dx, gradient);
             });
         }
     }
@@ -201,8 +200,10 @@ impl Operator for Binary {
         };
         let size = self.operands[1 - side].activation_size() * run.lanes;
         let groups = inputs[0].chunks_exact(size);
+        let mut tiles = [TILE; 3];
         for (x, g) in groups.zip(cotangent.chunks_exact(self.output * run.lanes)) {
-            self.back(run, side, self.values(&[x]), g, |piece, dx| {
+            self.plan.pieces(PIECE, |piece| {
+                let dx = self.slopes(run, side, self.values(&[x]), g, piece, &mut tiles);
                 piece.give_constant(run.lanes, side, dx, &mut gradients[0]);
             });
         }

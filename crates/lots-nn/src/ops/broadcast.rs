@@ -3,6 +3,7 @@
 use super::Run;
 use super::columns::sums;
 use crate::kernels::{LANES, versioned};
+use crate::parallel::{WORTH, for_each_chunk};
 use crate::tensor::Tensor;
 
 /// The shape that `a` and `b` both broadcast to, or `None` where they do not.
@@ -126,6 +127,35 @@ impl<const N: usize> Plan<N> {
     }
 }
 
+impl Plan<2> {
+    /// Calls `f(some tiles, piece, its output)` for each piece of the output, with room for `lanes` images; on all threads
+    /// where it is worth it.
+    pub(crate) fn each(
+        &self,
+        run: Run,
+        output: &mut [f32],
+        f: impl Fn(&mut [Tile; 3], Piece<2>, &mut [f32]) + Send + Sync,
+    ) {
+        let most = PIECE * LANES / run.lanes;
+        if !run.parallel || output.len() <= WORTH {
+            let mut tiles = [TILE; 3];
+            return self
+                .pieces(most, |piece| f(&mut tiles, piece, &mut output[piece.range(run.lanes)]));
+        }
+        let (mut work, mut rest) = (Vec::new(), output);
+        self.pieces(most, |piece| {
+            let (now, later) = std::mem::take(&mut rest).split_at_mut(piece.count * run.lanes);
+            rest = later;
+            work.push((piece, now));
+        });
+        let size = work.len().div_ceil(TASKS);
+        for_each_chunk(true, &mut work, size, |_, work| {
+            let mut tiles = [TILE; 3];
+            work.iter_mut().for_each(|(piece, output)| f(&mut tiles, *piece, output));
+        });
+    }
+}
+
 /// Which element of an array of shape `from` each element of shape `to` takes, unless it is the same one.
 pub(crate) fn element_map(from: &[usize], to: &[usize]) -> Option<Vec<u32>> {
     let plan = Plan::new([from], to);
@@ -154,6 +184,9 @@ pub(crate) const PIECE: usize = 128;
 
 /// Numbers of one piece, `[element][lane]`.
 pub(crate) type Tile = [f32; PIECE * LANES];
+
+/// Tasks that the pieces of a large output are dealt to.
+const TASKS: usize = 16;
 
 /// An empty [`Tile`].
 pub(crate) const TILE: Tile = [0.0; PIECE * LANES];

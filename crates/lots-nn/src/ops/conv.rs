@@ -186,10 +186,18 @@ impl Conv {
     fn vjp_columns(&self, run: Run, weights: &[Packed], cotangent: &[f32], gradient: &mut [f32]) {
         let (s, w, lanes) = (self.shape(), &self.window, run.lanes);
         if s.input == w.input && w.pad == [0, 0] {
-            return conv_columns_back(run.isa, &s, weights, lanes, cotangent, gradient);
+            return conv_columns_back(
+                run.isa,
+                run.parallel,
+                &s,
+                weights,
+                lanes,
+                cotangent,
+                gradient,
+            );
         }
         let mut padded = Buffer::dirty(self.channels * s.input[0] * s.input[1] * lanes);
-        conv_columns_back(run.isa, &s, weights, lanes, cotangent, &mut padded);
+        conv_columns_back(run.isa, run.parallel, &s, weights, lanes, cotangent, &mut padded);
         gradient.fill(0.0);
         self.each_row(|inside, in_padded, length| {
             let (to, from) = (inside * lanes, in_padded * lanes);

@@ -72,6 +72,12 @@ pub(crate) trait Operator: Send + Sync + std::fmt::Debug {
         Keeps::default()
     }
 
+    /// Into how many equal parts all inputs, the output and what is kept may be cut so that the operator computes each by
+    /// itself, and as it would compute the whole.
+    fn parts(&self) -> usize {
+        1
+    }
+
     /// The output; where `keeper` is given, also what [`Operator::keeps`] announced.
     fn forward(&self, run: Run, inputs: &[&[f32]], output: &mut [f32], keeper: Option<Keeper<'_>>);
 

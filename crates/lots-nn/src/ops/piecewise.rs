@@ -74,6 +74,10 @@ impl Operator for Piecewise {
         Keeps { bytes: if one_slope { 0 } else { self.elements }, floats: 0 }
     }
 
+    fn parts(&self) -> usize {
+        self.elements
+    }
+
     fn forward(&self, run: Run, inputs: &[&[f32]], output: &mut [f32], keeper: Option<Keeper<'_>>) {
         values(run.isa, self.line, inputs[0], output);
         if let Some(keeper) = keeper {

@@ -95,6 +95,11 @@ impl Operator for MaxPool {
         }
     }
 
+    /// Planes; not where several bytes name a tap, as those of all planes lie together.
+    fn parts(&self) -> usize {
+        if self.digits() == 1 { self.planes } else { 1 }
+    }
+
     fn forward(&self, run: Run, inputs: &[&[f32]], output: &mut [f32], keeper: Option<Keeper<'_>>) {
         let plane = self.window.input[0] * self.window.input[1];
         let (isa, x, taps, size) = (run.isa, inputs[0], &self.taps[..], self.size());

@@ -1,0 +1,88 @@
+//! One operator's work on one group of images, split over threads.
+
+use crate::kernels::add;
+use crate::ops::{Keeper, Kept, Operator, Run};
+use crate::parallel::{WORTH, for_each_chunk, map};
+use crate::scratch::Buffer;
+
+/// Tasks that an operator's parts are dealt to.
+const TASKS: usize = 16;
+
+/// How many parts each task takes, where splitting is possible and worth it.
+fn deal(op: &dyn Operator, run: Run, work: usize) -> Option<Vec<usize>> {
+    let parts = op.parts();
+    let tasks = TASKS.min(parts);
+    let worth = run.parallel && tasks > 1 && work > WORTH;
+    worth.then(|| (0..tasks).map(|t| (t + 1) * parts / tasks - t * parts / tasks).collect())
+}
+
+/// `data` as the tasks take it.
+fn dealt<'a, T>(mut data: &'a [T], deal: &[usize]) -> impl Iterator<Item = &'a [T]> {
+    let one = data.len() / deal.iter().sum::<usize>();
+    deal.iter().map(move |parts| {
+        let (now, later) = data.split_at(parts * one);
+        data = later;
+        now
+    })
+}
+
+fn dealt_mut<'a, T>(mut data: &'a mut [T], deal: &[usize]) -> impl Iterator<Item = &'a mut [T]> {
+    let one = data.len() / deal.iter().sum::<usize>();
+    deal.iter().map(move |parts| {
+        let (now, later) = std::mem::take(&mut data).split_at_mut(parts * one);
+        data = later;
+        now
+    })
+}
+
+/// [`Operator::forward`], its parts on all threads.
+pub(super) fn forward(
+    op: &dyn Operator,
+    run: Run,
+    inputs: &[&[f32]],
+    output: &mut [f32],
+    keeper: Option<Keeper<'_>>,
+) {
+    let Some(deal) = deal(op, run, output.len()) else {
+        return op.forward(run, inputs, output, keeper);
+    };
+    let keeps = keeper.is_some();
+    let Keeper { bytes, floats } = keeper.unwrap_or_default();
+    let mut work: Vec<(Vec<&[f32]>, &mut [f32], Keeper<'_>)> = dealt_mut(output, &deal)
+        .zip(dealt_mut(bytes, &deal).zip(dealt_mut(floats, &deal)))
+        .map(|(output, (bytes, floats))| (Vec::new(), output, Keeper { bytes, floats }))
+        .collect();
+    for input in inputs {
+        work.iter_mut().zip(dealt(input, &deal)).for_each(|((inputs, ..), part)| inputs.push(part));
+    }
+    map(true, work, |(inputs, output, keeper)| {
+        op.forward(Run { parallel: false, ..run }, &inputs, output, keeps.then_some(keeper));
+    });
+}
+
+/// [`Operator::vjp`], its parts on all threads.
+pub(super) fn vjp(
+    op: &dyn Operator,
+    run: Run,
+    input: usize,
+    kept: Kept<'_>,
+    cotangent: &[f32],
+    gradient: &mut [f32],
+) {
+    let Some(deal) = deal(op, run, cotangent.len().max(gradient.len())) else {
+        return op.vjp(run, input, kept, cotangent, gradient);
+    };
+    let kept = dealt(kept.bytes, &deal).zip(dealt(kept.floats, &deal));
+    let work: Vec<_> = dealt_mut(gradient, &deal).zip(dealt(cotangent, &deal)).zip(kept).collect();
+    map(true, work, |((gradient, cotangent), (bytes, floats))| {
+        op.vjp(Run { parallel: false, ..run }, input, Kept { bytes, floats }, cotangent, gradient);
+    });
+}
+
+/// Adds `more` to a cotangent.
+pub(super) fn add_to(run: Run, sum: &mut [f32], more: &Buffer) {
+    const CHUNK: usize = 1 << 15;
+    for_each_chunk(run.parallel && sum.len() > WORTH, sum, CHUNK, |i, sum| {
+        add(run.isa, &more[i * CHUNK..], sum);
+    });
+}
