@@ -102,7 +102,7 @@ impl Conv {
             && w.dilation == [1, 1]
             && (w.kernel == [3, 3] || w.kernel == [5, 5])
             && self.channels.min(rows) >= 16
-            && (w.output[0] * w.output[1] >= 100 || weights <= 1 << 17)
+            && (w.output[0] * w.output[1] >= 64 || weights <= 1 << 17)
     }
 
     /// Where the windows lie, for Winograd's filtering.
