@@ -15,6 +15,7 @@ mod scatter;
 mod simd;
 mod single;
 mod tile;
+mod turned;
 mod versions;
 mod winograd;
 

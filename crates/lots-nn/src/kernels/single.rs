@@ -5,6 +5,7 @@ use super::matmul::row_tiles;
 use super::packed::{PANEL, Packed};
 use super::simd::Isa;
 use super::tile::{Shared, Start, Tap, Taps, Tile};
+use super::turned::Turned;
 use super::versioned;
 use crate::parallel::{WORTH, for_each};
 use crate::scratch::Buffer;
@@ -39,7 +40,12 @@ pub(super) fn single(
         let (first, count) = pieces[task / parts];
         let part = task % parts;
         let piece = Piece::new(s, first * PANEL, count);
-        piece.run(isa, w, bias, part * panels / parts..(part + 1) * panels / parts, x, y);
+        let panels = part * panels / parts..(part + 1) * panels / parts;
+        if pieces.len() == 1 {
+            piece.run_turned(isa, w, bias, panels, x, y);
+        } else {
+            piece.run(isa, w, bias, panels, x, y);
+        }
     });
 }
 
@@ -81,6 +87,62 @@ impl<'s> Piece<'s> {
         Self { shape, first, pixels, runs }
     }
 
+    /// Packs what the pixels see from `start` of the depth on; so much of the depth as was packed.
+    fn pack(&self, isa: Isa, start: usize, x: &[f32], packed: &mut [f32]) -> usize {
+        let s = self.shape;
+        let depth = DEPTH.min(s.depth() - start);
+        let mut planes = [0; DEPTH];
+        for (k, plane) in planes[..depth].iter_mut().enumerate() {
+            let (tap, channel) = ((start + k) / s.channels, (start + k) % s.channels);
+            *plane = channel * s.plane() + s.reach(tap);
+        }
+        pack(isa, x, &planes[..depth], &self.runs, s.stride[1], packed);
+        depth
+    }
+
+    /// [`Piece::run`] the other way round, for few pixels.
+    fn run_turned(
+        &self,
+        isa: Isa,
+        w: &Packed,
+        bias: Option<&[f32]>,
+        panels: std::ops::Range<usize>,
+        x: &[f32],
+        y: Shared<'_>,
+    ) {
+        let s = self.shape;
+        let rows = panels.start * PANEL..s.rows.min(panels.end * PANEL);
+        let width = panels.len() * PANEL;
+        let mut packed = Buffer::zeroed(DEPTH.min(s.depth()) * WIDE + PANEL);
+        // [pixel][row].
+        let mut turned = Buffer::dirty(self.pixels * width);
+        let mut starts = Buffer::zeroed(width);
+        if let Some(bias) = bias {
+            starts[..rows.len()].copy_from_slice(&bias[rows.clone()]);
+        }
+        for first in (0..s.depth()).step_by(DEPTH) {
+            let depth = self.pack(isa, first, x, &mut packed);
+            let piece = Turned {
+                w: &w.data[panels.start * w.depth * PANEL..],
+                w_depth: w.depth,
+                first,
+                depth,
+                b: &packed,
+                b_step: WIDE,
+                columns: self.pixels,
+                start: &starts,
+            };
+            piece.run(isa, &mut turned);
+        }
+        for (column, row) in rows.enumerate() {
+            // SAFETY: these rows of these pixels are written by this call alone.
+            let line = unsafe { y.slice(row * s.pixels() + self.first, self.pixels) };
+            for (to, from) in line.iter_mut().zip(turned[column..].iter().step_by(width)) {
+                *to = *from;
+            }
+        }
+    }
+
     /// Computes the rows of `panels`.
     fn run(
         &self,
@@ -101,14 +163,8 @@ impl<'s> Piece<'s> {
         let whole = self.pixels.is_multiple_of(PANEL);
         let mut edge = Buffer::dirty(if whole { 0 } else { rows.len() * WIDE });
         let taps: Taps = std::iter::once(Tap { a: 0, b: 0 }).collect();
-        let mut planes = [0; DEPTH];
         for start in (0..s.depth()).step_by(DEPTH) {
-            let depth = DEPTH.min(s.depth() - start);
-            for (k, plane) in planes[..depth].iter_mut().enumerate() {
-                let (tap, channel) = ((start + k) / s.channels, (start + k) % s.channels);
-                *plane = channel * s.plane() + s.reach(tap);
-            }
-            pack(isa, x, &planes[..depth], &self.runs, s.stride[1], &mut packed);
+            let depth = self.pack(isa, start, x, &mut packed);
             for panel in rows.clone().step_by(PANEL) {
                 let weights = &w.panel(panel)[start * PANEL..];
                 for (m, count) in row_tiles(PANEL.min(rows.end - panel), isa.tile_rows()) {

@@ -18,14 +18,18 @@ use super::tile::Shared;
 use super::{LANES, versioned};
 use crate::parallel::{for_each, for_each_chunk};
 use crate::scratch::Buffer;
+use std::sync::OnceLock;
+
 use patches::{Patches, Place};
-use products::Product;
+use products::{Product, few_columns};
 use transform::{Square, Transform, apply};
 
 /// Outputs of a tile on each axis.
 const TILE: usize = 4;
 /// The most points of a tile on each axis.
 const POINTS: usize = 8;
+/// So few vectors of tiles of a single image go the other way round: half of the last one may be empty.
+const FEW: usize = 2;
 /// Floats at the points of one block of tiles, of all channels before and after the products.
 const BLOCK: usize = 1 << 19;
 
@@ -38,6 +42,8 @@ pub(crate) struct Winograd {
     taps: usize,
     /// `[points²][rows / 16][channels][16]`.
     weights: Vec<f32>,
+    /// The same transposed, `[points²][channels / 16][rows][16]`: for back-projection to few tiles.
+    transposed: OnceLock<Vec<f32>>,
 }
 
 /// Where the windows of a convolution lie.
@@ -73,7 +79,8 @@ impl Winograd {
             _ => matrices::filter::<8, 5>(&matrices::FIVE).concat(),
         };
         let (panels, size) = (rows.div_ceil(PANEL), channels * PANEL);
-        let mut all = Self { rows, channels, taps, weights: Vec::new() };
+        let mut all =
+            Self { rows, channels, taps, weights: Vec::new(), transposed: OnceLock::new() };
         let points = all.points() * all.points();
         // One panel after the other, then by point.
         let mut by_panel = vec![0.0; panels * points * size];
@@ -95,6 +102,25 @@ impl Winograd {
             }
         }
         all
+    }
+
+    /// The transposed weights.
+    fn transposed(&self) -> &[f32] {
+        self.transposed.get_or_init(|| {
+            let (rows, channels) = (self.rows, self.channels);
+            let panels = [rows, channels].map(|n| n.div_ceil(PANEL));
+            let mut all = vec![0.0; self.points() * self.points() * panels[1] * rows * PANEL];
+            let points = self.weights.chunks_exact(panels[0] * channels * PANEL);
+            for (to, from) in all.chunks_exact_mut(panels[1] * rows * PANEL).zip(points) {
+                for row in 0..rows {
+                    let from = &from[row / PANEL * channels * PANEL + row % PANEL..];
+                    for (channel, x) in from.iter().step_by(PANEL).take(channels).enumerate() {
+                        to[(channel / PANEL * rows + row) * PANEL + channel % PANEL] = *x;
+                    }
+                }
+            }
+            all
+        })
     }
 
     /// Points of a tile on each axis.
@@ -193,18 +219,29 @@ impl Winograd {
                 }
             });
             let (before, products) = (&before[..], Shared::new(&mut after));
-            let size = self.weights.len() / points;
+            // Of a single image.
+            let columns = (read.count() - first * LANES / read.lanes).min(vectors * PANEL);
+            let few = read.lanes == 1 && vectors <= FEW;
+            let weights = if few && way.back { self.transposed() } else { &self.weights };
+            let size = weights.len() / points;
             for_each(parallel, points, |point| {
+                // SAFETY: a point's products are written by this call alone.
+                let out = unsafe { products.slice(point * after_step, after_step) };
+                let b = &before[point * before_step..][..before_step];
+                let weights = &weights[point * size..][..size];
+                if few {
+                    let width = vectors * PANEL;
+                    return few_columns(isa, weights, to, b, width, columns, out);
+                }
                 let product = Product {
-                    weights: &self.weights[point * size..][..size],
+                    weights,
                     rows: self.rows,
                     channels: self.channels,
                     back: way.back,
-                    b: &before[point * before_step..][..before_step],
+                    b,
                     vectors,
                 };
-                // SAFETY: a point's products are written by this call alone.
-                product.run(isa, unsafe { products.slice(point * after_step, after_step) });
+                product.run(isa, out);
             });
             let after = &after[..];
             for_each(parallel, to, |channel| {

@@ -1,4 +1,4 @@
-//! Small matrix products with the packed weights of one point, as they are or transposed.
+//! Matrix products with the packed weights of one point, as they are or transposed.
 
 use crate::kernels::matmul::row_tiles;
 use crate::kernels::packed::PANEL;
@@ -7,6 +7,8 @@ use std::ops::Range;
 #[cfg(target_arch = "x86_64")]
 use crate::kernels::simd::{Avx2, Avx512};
 use crate::kernels::simd::{Isa, Portable, Simd};
+use crate::kernels::turned::Turned;
+use crate::scratch::Buffer;
 
 /// `c = W · b`, or `c = Wᵀ · b` where `back`; `W` [rows, channels] lies as panels of sixteen rows, `[rows / 16][channels][16]`.
 #[derive(Clone, Copy)]
@@ -231,6 +233,38 @@ unsafe fn tile<S: Simd, const M: usize, const N: usize, const BACK: bool>(
             for (n, sum) in sums.iter().enumerate() {
                 S::store(c.add(m * width + n * PANEL), *sum);
             }
+        }
+    }
+}
+
+/// Rows of `b` that few columns share with a panel of weights at a time.
+const DEPTH: usize = 128;
+
+/// `c = W · b` for so few `columns` that vectors of them would be half empty; `w` lies `[outputs / 16][depth][16]`.
+///
+/// `b` is [depth][width] and `c` [outputs][width], of which only the first `columns` count.
+pub(super) fn few_columns(
+    isa: Isa,
+    w: &[f32],
+    outputs: usize,
+    b: &[f32],
+    width: usize,
+    columns: usize,
+    c: &mut [f32],
+) {
+    let padded = outputs.next_multiple_of(PANEL);
+    let w_depth = w.len() / padded;
+    let start = Buffer::zeroed(padded);
+    let mut turned = Buffer::dirty(columns * padded);
+    for first in (0..w_depth).step_by(DEPTH) {
+        let depth = DEPTH.min(w_depth - first);
+        let b = &b[first * width..];
+        let piece = Turned { w, w_depth, first, depth, b, b_step: width, columns, start: &start };
+        piece.run(isa, &mut turned);
+    }
+    for (output, c) in c.chunks_exact_mut(width).take(outputs).enumerate() {
+        for (c, turned) in c.iter_mut().zip(turned[output..].iter().step_by(padded)) {
+            *c = *turned;
         }
     }
 }

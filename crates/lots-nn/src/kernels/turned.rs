@@ -1,0 +1,60 @@
+//! Products of weights with few columns: panels of weights are the vectors and columns the tile's rows, so that no vector
+//! is half empty and weights are read once. The chains are those of the other way round.
+
+use super::matmul::row_tiles;
+use super::packed::PANEL;
+use super::simd::Isa;
+use super::tile::{Shared, Start, Tap, Taps, Tile};
+
+/// A piece of the depth of `out[column][row] = start[row] + Σ w[row][k] · b[k][column]`.
+pub(super) struct Turned<'a> {
+    /// Panels `[rows / 16][w_depth][16]`.
+    pub(super) w: &'a [f32],
+    pub(super) w_depth: usize,
+    /// The piece's place in the depth, and its length.
+    pub(super) first: usize,
+    pub(super) depth: usize,
+    /// The piece's rows, `b_step` apart.
+    pub(super) b: &'a [f32],
+    pub(super) b_step: usize,
+    pub(super) columns: usize,
+    /// For each row of the panels; counts in the piece that comes first.
+    pub(super) start: &'a [f32],
+}
+
+impl Turned<'_> {
+    /// Adds the piece to `out`, [columns][start.len()].
+    pub(super) fn run(&self, isa: Isa, out: &mut [f32]) {
+        let width = self.start.len();
+        assert!(width.is_multiple_of(PANEL) && out.len() == self.columns * width);
+        let taps: Taps = std::iter::once(Tap { a: 0, b: 0 }).collect();
+        let abreast = isa.tile_vectors(isa.tile_rows());
+        let panels = width / PANEL;
+        let out = Shared::new(out);
+        for panel in (0..panels).step_by(abreast) {
+            let vectors = abreast.min(panels - panel);
+            let b_vectors: [usize; 4] = std::array::from_fn(|v| v * self.w_depth * PANEL);
+            let c_vectors: [usize; 4] = std::array::from_fn(|v| v * PANEL);
+            for (column, count) in row_tiles(self.columns, isa.tile_rows()) {
+                let tile = Tile {
+                    taps: &taps,
+                    depth: self.depth,
+                    a: &self.b[column..],
+                    a_row: 1,
+                    a_step: self.b_step,
+                    b: &self.w[(panel * self.w_depth + self.first) * PANEL..],
+                    b_step: PANEL,
+                    b_vectors: &b_vectors[..vectors],
+                    start: match self.first {
+                        0 => Start::Columns(&self.start[panel * PANEL..]),
+                        _ => Start::Output,
+                    },
+                    rows: count,
+                };
+                let place = column * width + panel * PANEL;
+                // SAFETY: `out` is this call's own.
+                unsafe { tile.run(isa, out, place, width, &c_vectors[..vectors]) };
+            }
+        }
+    }
+}
