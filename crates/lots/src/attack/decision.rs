@@ -43,7 +43,7 @@ pub trait Decision: Send + Sync {
     fn is_clear(&self, representation: &[f32]) -> bool {
         let scores = self.scores(representation);
         let best = first_largest(&*scores);
-        scores[best] - rival(&scores, best) > self.rounding(representation)
+        scores[best] - rival(&scores, best).1 > self.rounding(representation)
     }
 
     /// How far the representation is from what is wanted: above 0 where it misses, 0 or below where it is reached, and
@@ -51,9 +51,22 @@ pub trait Decision: Send + Sync {
     fn distance(&self, representation: &[f32], wanted: Wanted) -> f32 {
         let scores = self.scores(representation);
         match wanted {
-            Wanted::Not(class) => scores[class] - rival(&scores, class),
-            Wanted::Class(class) => rival(&scores, class) - scores[class],
+            Wanted::Not(class) => scores[class] - rival(&scores, class).1,
+            Wanted::Class(class) => rival(&scores, class).1 - scores[class],
         }
+    }
+
+    /// The slope of [`distance`](Self::distance): a cotangent at the representation.
+    fn slope(&self, representation: &[f32], wanted: Wanted) -> Vec<f32> {
+        let scores = self.scores(representation);
+        let (class, sign) = match wanted {
+            Wanted::Not(class) => (class, 1.0),
+            Wanted::Class(class) => (class, -1.0),
+        };
+        let mut cotangent = vec![0.0; scores.len()];
+        cotangent[class] += sign;
+        cotangent[rival(&scores, class).0] -= sign;
+        self.scores_vjp(representation, cotangent)
     }
 }
 
@@ -146,10 +159,12 @@ impl Decision for Argmax {
     }
 }
 
-/// The largest of the scores but that of `class`.
-fn rival(scores: &[f32], class: usize) -> f32 {
+/// The largest of the scores but that of `class`, and where it stands.
+fn rival(scores: &[f32], class: usize) -> (usize, f32) {
     let others = scores.iter().enumerate().filter(|&(i, _)| i != class);
-    others.fold(f32::NEG_INFINITY, |most, (_, &z)| most.max(z))
+    let larger =
+        |best: (usize, f32), (i, &z): (usize, &f32)| if z > best.1 { (i, z) } else { best };
+    others.fold((class, f32::NEG_INFINITY), larger)
 }
 
 /// Where the first of the largest numbers stands.
@@ -195,6 +210,20 @@ mod tests {
         }
         assert!((argmax.distance(&rows[0], Wanted::Not(0)) - 1.0).abs() < 1e-6);
         assert!((argmax.distance(&rows[0], Wanted::Class(1)) - 2.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn slopes_of_distances_by_hand() {
+        let argmax = Argmax::of(&lots_nn::lenet(0)).unwrap();
+        let cases = [
+            ([3.0, 1.0, 2.0], Wanted::Not(0), [1.0, 0.0, -1.0]),
+            ([3.0, 1.0, 2.0], Wanted::Not(1), [-1.0, 1.0, 0.0]),
+            ([3.0, 1.0, 2.0], Wanted::Class(0), [-1.0, 0.0, 1.0]),
+            ([3.0, 1.0, 2.0], Wanted::Class(2), [1.0, 0.0, -1.0]),
+        ];
+        for (row, wanted, slope) in cases {
+            assert_eq!(argmax.slope(&row, wanted), slope, "{row:?} {wanted:?}");
+        }
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! Searches along many rays at once: in every round the images of all open searches go through the network together.
 
-use lots_nn::{InputSpec, Network};
-use ndarray::{Array2, ArrayView4};
+use lots_nn::{Cotangent, InputSpec, Network};
+use ndarray::{Array2, ArrayView1, ArrayView4, Axis};
 
 use super::decision::{Decision, Wanted};
 use super::ray::Ray;
-use super::search::{Answer, Found, Search};
+use super::search::{Answer, Ask, Found, Search};
 use crate::error::Error;
 use crate::parallel;
 
@@ -38,10 +38,10 @@ impl Judged {
 }
 
 impl Pursuit {
-    /// The next step to look at, unless the search is at its end.
-    fn next(&mut self) -> Option<f32> {
+    /// What it asks next, unless it is at its end.
+    fn ask(&mut self) -> Option<Asked<'_>> {
         match self.search.next(&self.ray) {
-            Ok(step) => Some(step),
+            Ok(ask) => Some((self, ask)),
             Err(found) => {
                 self.found = Some(found);
                 None
@@ -49,8 +49,8 @@ impl Pursuit {
         }
     }
 
-    /// Takes the representation of the image at the step that was asked for.
-    fn tell(&mut self, decision: &dyn Decision, representation: &[f32]) {
+    /// Takes the representation of the image at the step that was asked for, and the slope there if it was wanted.
+    fn tell(&mut self, decision: &dyn Decision, representation: &[f32], slope: Option<Vec<f32>>) {
         let class = decision.decide(representation);
         let answer = if self.wanted.is_met(class) {
             // Too close to call is not yet there.
@@ -63,43 +63,82 @@ impl Pursuit {
         if answer == Answer::Hit {
             self.judged = Judged::of(decision, representation);
         }
-        self.search.tell(answer, decision.distance(representation, self.wanted));
+        self.search.tell(answer, decision.distance(representation, self.wanted), slope);
     }
 }
+
+/// Pixel values of images that are traced at a time.
+const TRACED_VALUES: usize = 1 << 19;
+
+/// A search that is not at its end, and what it asks.
+type Asked<'p> = (&'p mut Pursuit, Ask);
 
 /// Follows all of `open` to their ends; in each round, those that are not there yet are judged again.
 pub(super) fn pursue(
     network: &dyn Network,
     decision: &dyn Decision,
-    mut open: Vec<&mut Pursuit>,
+    open: Vec<&mut Pursuit>,
 ) -> Result<(), Error> {
     let InputSpec { channels, height, width, .. } = *network.input();
-    let size = channels * height * width;
+    let traced = (TRACED_VALUES / (channels * height * width).max(1)).max(1);
     let mut pixels = Vec::new();
-    let mut rows: Option<Array2<f32>> = None;
-    loop {
-        let asked = parallel::map(open.into_iter().enumerate().collect(), |(i, pursuit)| {
-            if let Some(rows) = &rows {
-                pursuit.tell(decision, rows.row(i).to_slice().unwrap_or_default());
-            }
-            let step = pursuit.next();
-            step.map(|step| (pursuit, step))
-        });
-        let asked: Vec<(&mut Pursuit, f32)> = asked.into_iter().flatten().collect();
-        if asked.is_empty() {
-            return Ok(());
+    let asked = parallel::map(open, Pursuit::ask);
+    let mut asked: Vec<Asked<'_>> = asked.into_iter().flatten().collect();
+    while !asked.is_empty() {
+        let (mut sloped, plain): (Vec<_>, Vec<_>) =
+            asked.into_iter().partition(|(_, ask)| ask.slope);
+        asked = judge(network, decision, plain, &mut pixels)?;
+        while !sloped.is_empty() {
+            let rest = sloped.split_off(sloped.len().min(traced));
+            asked.extend(judge(network, decision, sloped, &mut pixels)?);
+            sloped = rest;
         }
-        pixels.resize(asked.len() * size, 0.0);
-        let images = pixels.chunks_mut(size).zip(asked).collect();
-        open = parallel::map(images, |(image, (pursuit, step))| {
-            pursuit.ray.render(step, image);
-            pursuit
-        });
-        let shape = [open.len(), channels, height, width];
-        let batch = ArrayView4::from_shape(shape, &pixels);
-        let batch = batch.map_err(|e| Error::Attack(e.to_string()))?;
-        rows = Some(whole_rows(network.represent(batch, decision.layer())?, open.len())?);
     }
+    Ok(())
+}
+
+/// Lets the network judge what is asked, all of it with slopes or without, and returns those who ask on.
+fn judge<'p>(
+    network: &dyn Network,
+    decision: &dyn Decision,
+    asked: Vec<Asked<'p>>,
+    pixels: &mut Vec<f32>,
+) -> Result<Vec<Asked<'p>>, Error> {
+    let Some((_, Ask { slope, .. })) = asked.first() else { return Ok(asked) };
+    let (count, with_slopes, layer) = (asked.len(), *slope, decision.layer());
+    let InputSpec { channels, height, width, .. } = *network.input();
+    let size = channels * height * width;
+    pixels.resize(count * size, 0.0);
+    let images = pixels.chunks_mut(size).zip(asked).collect();
+    let open = parallel::map(images, |(image, (pursuit, ask))| {
+        pursuit.ray.render(ask.step, image);
+        pursuit
+    });
+    let batch = ArrayView4::from_shape([count, channels, height, width], pixels);
+    let batch = batch.map_err(|e| Error::Attack(e.to_string()))?;
+    let (rows, slopes) = if with_slopes {
+        let trace = network.trace(batch, &[layer])?;
+        let rows = whole_rows(trace.representation(layer)?, count)?;
+        let slope = |(row, pursuit): (ArrayView1<'_, f32>, &&mut Pursuit)| {
+            decision.slope(row.to_slice().unwrap_or_default(), pursuit.wanted)
+        };
+        let cotangents: Vec<Vec<f32>> = rows.outer_iter().zip(&open).map(slope).collect();
+        let cotangent = |(image, values)| Cotangent { image, layer, values };
+        let cotangents: Vec<Cotangent<'_>> =
+            cotangents.iter().map(Vec::as_slice).enumerate().map(cotangent).collect();
+        let slopes = trace.back_project(&cotangents)?;
+        check_count(slopes.len_of(Axis(0)), count, "slopes for", "images")?;
+        (rows, Some(slopes))
+    } else {
+        (whole_rows(network.represent(batch, layer)?, count)?, None)
+    };
+    let asked = parallel::map(open.into_iter().enumerate().collect(), |(i, pursuit)| {
+        let slope = slopes.as_ref();
+        let slope = slope.map(|slopes| slopes.index_axis(Axis(0), i).iter().copied().collect());
+        pursuit.tell(decision, rows.row(i).to_slice().unwrap_or_default(), slope);
+        pursuit.ask()
+    });
+    Ok(asked.into_iter().flatten().collect())
 }
 
 /// What a network says of `count` images, image by image in memory.

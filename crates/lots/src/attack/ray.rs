@@ -8,7 +8,7 @@ use crate::image::Image;
 /// Adding and subtracting it rounds an f32 in 0–255 to a whole number, ties to even.
 const ROUNDER: f32 = 12_582_912.0;
 
-/// Pixels that are compared at a time.
+/// Pixels that are compared or added up at a time.
 const PART: usize = 32;
 
 /// An origin and a direction, both as the network takes images: [channels, height, width].
@@ -63,6 +63,19 @@ impl Ray {
                 |(o, d): (&f32, &f32)| pixel(*o, *d, a).to_bits() ^ pixel(*o, *d, b).to_bits();
             pixels.map(differ).fold(0, |any, bits| any | bits) == 0
         })
+    }
+
+    /// The sum of the image's pixels at `step`, each with its weight.
+    pub(super) fn weighted(&self, step: f32, weights: &[f32]) -> f32 {
+        let mut sums = [0.0; PART];
+        let parts = self.origin.chunks(PART).zip(self.direction.chunks(PART));
+        for ((origin, direction), weights) in parts.zip(weights.chunks(PART)) {
+            let pixels = origin.iter().zip(direction);
+            for ((sum, (o, d)), w) in sums.iter_mut().zip(pixels).zip(weights) {
+                *sum += w * pixel(*o, *d, step);
+            }
+        }
+        sums.iter().sum()
     }
 
     fn pixels(&self, step: f32) -> impl Iterator<Item = f32> {
@@ -182,7 +195,7 @@ mod tests {
     proptest! {
         #[test]
         fn rounding_is_to_even(
-            pixels in prop::collection::vec((any::<u8>(), -1.0_f32..=1.0), 1..20), steps in 0_u32..=4096 * 64,
+            pixels in prop::collection::vec((any::<u8>(), -1.0_f32..=1.0), 1..80), steps in 0_u32..=4096 * 64,
         ) {
             let step = steps as f32 / 64.0;
             let ray = Ray {
@@ -198,6 +211,10 @@ mod tests {
             let mut beyond = vec![f32::NAN; pixels.len()];
             ray.render(next, &mut beyond);
             prop_assert_eq!(ray.is_same(step, next), found == beyond);
+            let weights: Vec<f32> = (0..pixels.len()).map(|i| i as f32 - 3.0).collect();
+            let sum: f32 = wanted.iter().zip(&weights).map(|(x, w)| x * w).sum();
+            // Whole numbers below 2^24: exact.
+            prop_assert!((ray.weighted(step, &weights) - sum).abs() <= 0.0);
         }
 
         #[test]

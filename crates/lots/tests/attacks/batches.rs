@@ -9,9 +9,9 @@ use lots::attack::{
     attack,
 };
 use lots_nn::{Cotangent, Error, InputSpec, LayerId, LayerInfo, Network, Trace};
-use ndarray::{Array2, Array4, ArrayView4};
+use ndarray::{Array2, Array4, ArrayView3, ArrayView4};
 
-use super::networks::{Draw, Plain, Stage, digits, run, smallest, trained, unlabelled};
+use super::networks::{Draw, Plain, Stage, digits, planes, run, smallest, trained, unlabelled};
 
 /// Attacks of all kinds on digits, with others between those of one origin.
 fn mixed(methods: &[Box<dyn Method>], images: usize) -> Vec<Attack<'_>> {
@@ -89,15 +89,18 @@ fn alone_and_among_others_the_same_comes_out() {
     }
 }
 
-/// A network that writes down how many cotangents come back at a time.
+/// A network that writes down how many cotangents come back at a time from images that it was told beforehand: those that
+/// attacks start from.
 struct Watched {
     network: Plain,
+    images: Vec<Vec<f32>>,
     rows: Mutex<Vec<usize>>,
 }
 
 struct WatchedTrace<'w> {
     trace: Box<dyn Trace + 'w>,
-    rows: &'w Mutex<Vec<usize>>,
+    /// None where images were perturbed.
+    rows: Option<&'w Mutex<Vec<usize>>>,
 }
 
 impl Network for Watched {
@@ -122,8 +125,11 @@ impl Network for Watched {
         images: ArrayView4<'_, f32>,
         layers: &[LayerId],
     ) -> Result<Box<dyn Trace + 'n>, Error> {
-        let trace = self.network.trace(images, layers)?;
-        Ok(Box::new(WatchedTrace { trace, rows: &self.rows }))
+        let is_known = |image: ArrayView3<'_, f32>| {
+            self.images.iter().any(|known| known.iter().eq(image.iter()))
+        };
+        let rows = images.outer_iter().all(is_known).then_some(&self.rows);
+        Ok(Box::new(WatchedTrace { trace: self.network.trace(images, layers)?, rows }))
     }
 }
 
@@ -133,7 +139,9 @@ impl Trace for WatchedTrace<'_> {
     }
 
     fn back_project(&self, rows: &[Cotangent<'_>]) -> Result<Array4<f32>, Error> {
-        self.rows.lock().unwrap().push(rows.len());
+        if let Some(counts) = self.rows {
+            counts.lock().unwrap().push(rows.len());
+        }
         self.trace.back_project(rows)
     }
 }
@@ -146,7 +154,9 @@ fn batches_end_between_origins_and_within_one_when_they_must() {
     let network = Plain::new([1, SIDE, SIDE], vec![Stage::linear(draw.matrix(3, SIDE * SIDE, 2))]);
     let images: Vec<NamedImage> =
         (0..8).map(|i| unlabelled(&format!("image {i}"), draw.image([1, SIDE, SIDE]))).collect();
-    let network = Watched { network, rows: Mutex::new(Vec::new()) };
+    let pixels = |image: &NamedImage| planes(&image.image).iter().map(|&x| x as f32).collect();
+    let known = images.iter().map(pixels).collect();
+    let network = Watched { network, images: known, rows: Mutex::new(Vec::new()) };
     let lots = Lots(network.output());
     let methods: [&dyn Method; 3] = [&Fgv, &lots, &Fgs];
     // All that one origin can have; any of them is the same wherever it stands.
