@@ -48,15 +48,15 @@ pub(super) fn forward(
     };
     let keeps = keeper.is_some();
     let Keeper { bytes, floats } = keeper.unwrap_or_default();
-    let mut work: Vec<(Vec<&[f32]>, &mut [f32], Keeper<'_>)> = dealt_mut(output, &deal)
-        .zip(dealt_mut(bytes, &deal).zip(dealt_mut(floats, &deal)))
-        .map(|(output, (bytes, floats))| (Vec::new(), output, Keeper { bytes, floats }))
-        .collect();
+    let mut parts: Vec<Vec<&[f32]>> = vec![Vec::new(); deal.len()];
     for input in inputs {
-        work.iter_mut().zip(dealt(input, &deal)).for_each(|((inputs, ..), part)| inputs.push(part));
+        parts.iter_mut().zip(dealt(input, &deal)).for_each(|(parts, part)| parts.push(part));
     }
-    map(true, work, |(inputs, output, keeper)| {
-        op.forward(Run { parallel: false, ..run }, &inputs, output, keeps.then_some(keeper));
+    let kept = dealt_mut(bytes, &deal).zip(dealt_mut(floats, &deal));
+    let work: Vec<_> = parts.into_iter().zip(dealt_mut(output, &deal)).zip(kept).collect();
+    map(true, work, |((inputs, output), (bytes, floats))| {
+        let keeper = keeps.then_some(Keeper { bytes, floats });
+        op.forward(Run { parallel: false, ..run }, &inputs, output, keeper);
     });
 }
 

@@ -111,6 +111,11 @@ impl Packed {
         });
     }
 
+    /// Element (row, k).
+    pub(crate) fn at(&self, row: usize, k: usize) -> f32 {
+        self.panel(row)[k * PANEL + row % PANEL]
+    }
+
     /// The panel that holds `row`.
     pub(crate) fn panel(&self, row: usize) -> &[f32] {
         &self.data[row / PANEL * self.depth * PANEL..][..self.depth * PANEL]

@@ -15,7 +15,7 @@ use crate::network::InputSpec;
 use crate::preprocessing::OpenOptions;
 use crate::tensor::{Tensor, show_shape};
 use prost::Message;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
@@ -182,14 +182,14 @@ pub(super) struct Reader<'f> {
     stored: HashMap<&'f str, &'f TensorProto>,
     files: &'f Files,
     /// Constants that were computed from others.
-    computed: HashMap<String, Constant>,
+    computed: RefCell<HashMap<String, Constant>>,
     /// The constant behind each name that Identity gave it.
     aliases: HashMap<String, String>,
     by_name: HashMap<String, usize>,
     /// Elements of constants that may still be copied or computed.
     allowance: Cell<usize>,
-    /// Names that a node or the network's output takes.
-    used: HashSet<&'f str>,
+    /// Names that a node or the network's output takes, and how often.
+    used: HashMap<&'f str, usize>,
     input: InputSpec,
     nodes: Vec<Node>,
     values: Vec<Value>,
@@ -256,16 +256,20 @@ impl<'f> Reader<'f> {
         let bytes = bytes.saturating_add(files.bytes());
         let taken = graph.node.iter().flat_map(|n| &n.input);
         let given = graph.output.iter().map(|o| &o.name);
+        let mut used = HashMap::new();
+        for name in taken.chain(given) {
+            *used.entry(name.as_str()).or_default() += 1;
+        }
         Ok(Self {
             stored,
             files,
-            computed: HashMap::new(),
+            computed: RefCell::default(),
             aliases: HashMap::new(),
             by_name: HashMap::from([(input.name.clone(), 0)]),
             allowance: Cell::new(
                 MAX_TABLE.saturating_mul(2).saturating_add(bytes.saturating_mul(16)),
             ),
-            used: taken.chain(given).map(String::as_str).collect(),
+            used,
             input: spec,
             nodes: Vec::new(),
             values: vec![value],
@@ -279,12 +283,12 @@ impl<'f> Reader<'f> {
     }
 
     pub(super) fn is_constant(&self, name: &str) -> bool {
-        self.computed.contains_key(name) || self.stored.contains_key(name)
+        self.computed.borrow().contains_key(name) || self.stored.contains_key(name)
     }
 
     /// A copy of the constant of this name, if there is one.
     fn constant(&self, name: &str) -> Option<Result<Constant, String>> {
-        let found = match self.computed.get(name) {
+        let found = match self.computed.borrow().get(name) {
             Some(c) => Ok(c.clone()),
             None => constant(self.stored.get(name)?, self.files.bytes_of(name)),
         };
@@ -370,8 +374,20 @@ impl<'f> Reader<'f> {
         }
     }
 
-    /// Input number `at` as constant floats that must be there.
+    /// Input number `at` as constant floats that must be there; a node asks for them once.
     pub(super) fn weights(&self, node: &NodeProto, at: usize) -> Result<Tensor, String> {
+        let name = node.input.get(at).map_or("", String::as_str);
+        // Where nobody else wants them they are handed over: there may be many.
+        if self.used.get(name) == Some(&1)
+            && let Some(c) = self.computed.borrow_mut().get_mut(name)
+            && matches!(c, Constant::Floats(_))
+        {
+            let taken = Constant::Other(format!("constant \"{name}\" is no longer there"));
+            if let Constant::Floats(t) = std::mem::replace(c, taken) {
+                self.spend(t.data().len())?;
+                return Ok(t);
+            }
+        }
         self.floats(node, at)?.ok_or_else(|| format!("input {at} (its weights) is missing"))
     }
 
@@ -382,7 +398,7 @@ impl<'f> Reader<'f> {
         if node.output.is_empty() || node.output[0].is_empty() {
             return Err("it has no output".into());
         }
-        let extra = node.output.iter().skip(1).find(|o| self.used.contains(o.as_str()));
+        let extra = node.output.iter().skip(1).find(|o| self.used.contains_key(o.as_str()));
         if let (Some(extra), true) = (extra, node.op_type != "Split") {
             return Err(format!("its output \"{extra}\" is not supported; only the first one is"));
         }
@@ -407,7 +423,7 @@ impl<'f> Reader<'f> {
             match output {
                 Output::Constant(c) => {
                     self.spend(c.elements())?;
-                    self.computed.insert(name.clone(), c);
+                    self.computed.borrow_mut().insert(name.clone(), c);
                 }
                 Output::Value(made) if several => self.push(node, name.clone(), name, made)?,
                 Output::Value(made) => self.push(node, node_name(node), name, made)?,

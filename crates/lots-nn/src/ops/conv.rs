@@ -19,7 +19,11 @@ pub(crate) struct Conv {
     window: Window,
     groups: usize,
     channels: usize,
-    weight: Tensor,
+    /// [rows, channels / groups, kernel height, kernel width], of the weights.
+    shape_of_weights: [usize; 4],
+    /// The weights in the file's order, where they are not to be had from `forward`: with `winograd`, and while they are
+    /// trained.
+    weight: Option<Vec<f32>>,
     bias: Option<Tensor>,
     forward: Vec<Packed>,
     /// Instead of `forward` and `backward`, where it pays.
@@ -51,7 +55,8 @@ impl Conv {
             window,
             groups,
             channels,
-            weight,
+            shape_of_weights: std::array::from_fn(|axis| weight.shape()[axis]),
+            weight: Some(weight.into_data()),
             bias,
             forward: Vec::new(),
             winograd: None,
@@ -59,6 +64,9 @@ impl Conv {
             lines: OnceLock::new(),
         };
         conv.pack(false);
+        if conv.winograd.is_none() {
+            conv.weight = None;
+        }
         conv
     }
 
@@ -66,7 +74,29 @@ impl Conv {
     fn at(&self, row: usize, channel: usize, tap: usize) -> f32 {
         let (channels, taps) =
             (self.channels / self.groups, self.window.kernel[0] * self.window.kernel[1]);
-        self.weight.data()[(row * channels + channel) * taps + tap]
+        match &self.weight {
+            Some(weight) => weight[(row * channels + channel) * taps + tap],
+            None => {
+                let rows = self.rows() / self.groups;
+                self.forward[row / rows].at(row % rows, tap * channels + channel)
+            }
+        }
+    }
+
+    /// The weights in the file's order.
+    fn weight(&self) -> Cow<'_, [f32]> {
+        if let Some(weight) = &self.weight {
+            return weight.into();
+        }
+        let [rows, channels, height, width] = self.shape_of_weights;
+        let taps = height * width;
+        let mut weight = Vec::with_capacity(rows * channels * taps);
+        for row in 0..rows {
+            for channel in 0..channels {
+                weight.extend((0..taps).map(|tap| self.at(row, channel, tap)));
+            }
+        }
+        weight.into()
     }
 
     /// Packs the weights for the forward pass.
@@ -82,7 +112,7 @@ impl Conv {
         let order: Vec<usize> = (0..s.taps())
             .flat_map(|tap| (0..s.channels).map(move |c| c * s.taps() + tap))
             .collect();
-        let weight = self.weight.data();
+        let Some(weight) = &self.weight else { return };
         self.forward.resize_with(self.groups, Packed::default);
         for (g, packed) in self.forward.iter_mut().enumerate() {
             (packed.rows, packed.depth) = (s.rows, s.depth());
@@ -112,7 +142,7 @@ impl Conv {
     }
 
     fn rows(&self) -> usize {
-        self.weight.shape()[0]
+        self.shape_of_weights[0]
     }
 
     /// The convolution over the padded input.
@@ -219,7 +249,8 @@ impl Conv {
         self.lines.get_or_init(|| {
             let s = self.shape();
             let mut lines = vec![0.0; s.kernel[0] * s.rows * line_length(&s)];
-            self.each_weight(&s, |at, place| lines[place] = self.weight.data()[at]);
+            let weight = self.weight();
+            self.each_weight(&s, |at, place| lines[place] = weight[at]);
             lines
         })
     }
@@ -371,20 +402,23 @@ impl Operator for Conv {
     }
 
     fn parameters(&self) -> Vec<Parameter<'_>> {
-        weight_and_bias(self.weight.shape(), self.bias.as_ref())
+        weight_and_bias(&self.shape_of_weights, self.bias.as_ref())
     }
 
     fn parameter(&self, at: usize) -> Cow<'_, [f32]> {
         match (at, &self.bias) {
             (1, Some(bias)) => bias.data().into(),
-            _ => self.weight.data().into(),
+            _ => self.weight(),
         }
     }
 
     fn parameter_mut(&mut self, at: usize) -> &mut [f32] {
+        if at == 0 && self.weight.is_none() {
+            self.weight = Some(self.weight().into_owned());
+        }
         match (at, &mut self.bias) {
             (1, Some(bias)) => bias.data_mut(),
-            _ => self.weight.data_mut(),
+            _ => self.weight.as_deref_mut().unwrap_or_default(),
         }
     }
 

@@ -134,6 +134,57 @@ fn axes(draw: &mut Draw) -> Net {
     net
 }
 
+/// Values so large that one group of images is split over threads: by elements, planes, pieces, rows and pixels.
+#[cfg(feature = "parallel")]
+fn large(draw: &mut Draw) -> Net {
+    let mut net = Net::new(&[3, 96, 90]);
+    let v = conv(&mut net, draw, 0, 24, Window { pads: [2; 4], ..Window::new([5, 5]) });
+    let gain = Parameter { shape: vec![24, 1, 1], data: draw.floats(24, 0.5, 2.0) };
+    let g = net.push(Op::Binary { kind: "Mul", constant: Some(1) }, &[v], vec![gain]);
+    let r = relu(&mut net, g);
+    let v = binary(&mut net, "Add", r, g);
+    let v = max_pool(&mut net, v, 3, 2, 1);
+    let v = conv(&mut net, draw, v, 130, Window::new([1, 1]));
+    let window = Window { stride: [2, 3], pads: [1; 4], ..Window::new([3, 3]) };
+    let v = conv(&mut net, draw, v, 150, window);
+    let v = conv(&mut net, draw, v, 33, Window { stride: [2, 2], ..Window::new([1, 1]) });
+    let v = flatten(&mut net, v);
+    gemm(&mut net, draw, v, 40);
+    net
+}
+
+#[cfg(feature = "parallel")]
+#[test]
+fn the_number_of_threads_changes_nothing_inside_one_group() {
+    let mut draw = Draw::new(5);
+    let net = large(&mut draw);
+    let graph = Graph::from_onnx(&to_model(&net, &mut draw).bytes(), "large").unwrap();
+    let images = draw.floats(16 * 3 * 96 * 90, -2.0, 2.0);
+    let images = Array4::from_shape_vec((16, 3, 96, 90), images).unwrap();
+    let mut wrong = Vec::new();
+    for batch in [1, 16] {
+        let images = first_images(&images, batch);
+        let ask = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| {
+                let rows: Vec<Row> =
+                    (0..batch).map(|image| row(&graph, image, graph.output(), image)).collect();
+                let output = graph.represent(images.view(), graph.output()).unwrap();
+                (output.into_raw_vec_and_offset().0, send(&graph, &images, &rows).concat())
+            })
+        };
+        let (alone, together) = (ask(1), ask(3));
+        let what = |part: &str| format!("{part} of {batch} images on three threads");
+        wrong.extend(same_bits(&what("output"), &together.0, &alone.0).err());
+        wrong.extend(same_bits(&what("gradient"), &together.1, &alone.1).err());
+        // And each image as it is alone.
+        let one = first_images(&images, 1);
+        let output = graph.represent(one.view(), graph.output()).unwrap().row(0).to_vec();
+        wrong.extend(same_bits(&what("the first"), &together.0[..output.len()], &output).err());
+    }
+    report(&wrong);
+}
+
 /// The networks, with as many images as the largest batch.
 fn networks() -> Vec<(&'static str, Graph, Array4<f32>)> {
     let mut draw = Draw::new(11);
