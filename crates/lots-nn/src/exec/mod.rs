@@ -42,9 +42,14 @@ const BLOCK: usize = 64;
 /// Largest value of one image, in elements, that is run sixteen abreast.
 const LARGE: usize = 1 << 18;
 
+/// Elements of the largest value of one image.
+pub(crate) fn largest(graph: &Graph) -> usize {
+    graph.values().iter().map(crate::graph::Value::elements).max().unwrap_or(0)
+}
+
 /// Cuts `n` images or rows into blocks: (first, layout).
 pub(crate) fn blocks(graph: &Graph, n: usize) -> Vec<(usize, Layout)> {
-    let largest = graph.values().iter().map(crate::graph::Value::elements).max().unwrap_or(0);
+    let largest = largest(graph);
     let lanes = if n < FEW || largest > LARGE { 1 } else { LANES };
     let size = match (lanes, largest) {
         (1, 0..=LARGE) => FEW,

@@ -1,11 +1,11 @@
 //! The CPU engine behind the [`Network`] trait.
 
 use super::forward::{Forward, Passed, gather};
-use super::{Layout, Sweep, blocks, split_inside};
+use super::{Layout, Sweep, blocks, largest, split_inside};
 use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::network::{Cotangent, InputSpec, LayerId, LayerInfo, Network, Trace, check_images};
-use crate::parallel::map;
+use crate::parallel::{WORTH, inside, map};
 use ndarray::{Array2, Array4, ArrayView4};
 
 impl Network for Graph {
@@ -32,11 +32,13 @@ impl Network for Graph {
         let elements = self.layer_infos()[layer.0].shape.iter().product();
         let cut = blocks(self, images.len_of(ndarray::Axis(0)));
         let inside = split_inside(cut.len());
-        let parts = map(!inside, cut, |(first, layout)| {
-            let passed = forward.run(&images, first, layout, inside);
-            let mut rows = vec![0.0; layout.images * elements];
-            extract(self, &passed, forward.wanted[0], &mut rows);
-            rows
+        let parts = on_pool(self, inside, || {
+            map(!inside, cut, |(first, layout)| {
+                let passed = forward.run(&images, first, layout, inside);
+                let mut rows = vec![0.0; layout.images * elements];
+                extract(self, &passed, forward.wanted[0], &mut rows);
+                rows
+            })
         });
         collect_rows(parts, elements)
     }
@@ -55,10 +57,17 @@ impl Network for Graph {
         let cut = blocks(self, count);
         let block_size = cut.first().map_or(1, |c| c.1.images);
         let inside = split_inside(cut.len());
-        let passed =
-            map(!inside, cut, |(first, layout)| forward.run(&images, first, layout, inside));
+        let passed = on_pool(self, inside, || {
+            map(!inside, cut, |(first, layout)| forward.run(&images, first, layout, inside))
+        });
         Ok(Box::new(GraphTrace { graph: self, layers: layers.to_vec(), count, block_size, passed }))
     }
+}
+
+/// Calls `f`, on a thread of the pool where it splits the work of large operators: each of their many loops would have to be
+/// handed over from outside.
+fn on_pool<R: Send>(graph: &Graph, splits: bool, f: impl FnOnce() -> R + Send) -> R {
+    if splits && largest(graph) > WORTH / 4 { inside(f) } else { f() }
 }
 
 /// Rows of one value of a block, [image][element].
@@ -152,9 +161,11 @@ impl Trace for GraphTrace<'_> {
             first += n;
         }
         let inside = split_inside(work.len());
-        let parts = map(!inside, work, |(sweep, members, layout)| {
-            let block: Vec<Cotangent<'_>> = members.iter().map(|&r| rows[r]).collect();
-            (sweep.run(&self.passed, self.block_size, &block, layout, inside), members)
+        let parts = on_pool(self.graph, inside, || {
+            map(!inside, work, |(sweep, members, layout)| {
+                let block: Vec<Cotangent<'_>> = members.iter().map(|&r| rows[r]).collect();
+                (sweep.run(&self.passed, self.block_size, &block, layout, inside), members)
+            })
         });
         let input = self.graph.input_spec();
         let mut out = Array4::zeros((rows.len(), input.channels, input.height, input.width));

@@ -243,8 +243,8 @@ versioned! {
                         *w |= u32::from(k) << (8 * digit);
                     }
                 }
-                if size > 16 {
-                    // Wide windows: straight to the winners.
+                if size > 16 || L == 1 {
+                    // Wide windows, single images: straight to the winners.
                     for l in 0..L {
                         dx[taps[winner[l] as usize] as usize][l] += g[l];
                     }

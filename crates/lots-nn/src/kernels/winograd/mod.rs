@@ -16,7 +16,7 @@ use super::packed::PANEL;
 use super::simd::Isa;
 use super::tile::Shared;
 use super::{LANES, versioned};
-use crate::parallel::{for_each, for_each_chunk};
+use crate::parallel::{WORTH, for_each, for_each_chunk};
 use crate::scratch::Buffer;
 use std::sync::OnceLock;
 
@@ -184,6 +184,7 @@ impl Winograd {
         let most = BLOCK / (points * (from + to) * PANEL);
         let blocks = places.div_ceil(most.max(4));
         let most = places.div_ceil(blocks.max(1));
+        let parallel = parallel && points * from * to * most * PANEL > 8 * WORTH;
         // One vector behind each point: without it, all points of a place share few sets of the cache.
         let length = |channels: usize, vectors: usize| (channels * vectors + 1) * PANEL;
         let mut before = Buffer::dirty(points * length(from, most));
