@@ -67,6 +67,16 @@ impl Binary {
         })
     }
 
+    /// The one number that a sum or product takes of a constant for a whole piece: the scale or shift of a channel.
+    fn number(&self, values: Values<'_>, piece: &Piece<2>) -> Option<f32> {
+        match (self.kind, values) {
+            (Kind::Add | Kind::Mul, Values::Constant(c)) if piece.repeated[1] => {
+                Some(c[piece.firsts[1]])
+            }
+            _ => None,
+        }
+    }
+
     /// What was kept of each operand, an activation, or nothing.
     fn kept_values<'a>(&'a self, kept: &'a [f32], lanes: usize) -> [Values<'a>; 2] {
         let mut rest = kept;
@@ -125,6 +135,11 @@ impl Operator for Binary {
     fn forward(&self, run: Run, inputs: &[&[f32]], output: &mut [f32], keeper: Option<Keeper<'_>>) {
         let values = self.values(inputs);
         self.plan.each(run, output, |[a, b, _], piece, output| {
+            if let Some(number) = self.number(values[1], &piece)
+                && let (Values::Activation(x), true) = (values[0], self.plan.is_whole(0))
+            {
+                return with_number(run.isa, self.kind, &x[piece.range(run.lanes)], number, output);
+            }
             let a = piece.take(run, 0, values[0], a);
             let b = piece.take(run, 1, values[1], b);
             combine(run.isa, self.kind, a, b, output);
@@ -147,6 +162,10 @@ impl Operator for Binary {
         let values = self.kept_values(kept.floats, run.lanes);
         if self.plan.is_whole(side) {
             self.plan.each(run, gradient, |tiles, piece, gradient| {
+                if let (Kind::Mul, 0, Some(b)) = (self.kind, side, self.number(values[1], &piece)) {
+                    let g = &cotangent[piece.range(run.lanes)];
+                    return with_number(run.isa, self.kind, g, b, gradient);
+                }
                 gradient.copy_from_slice(self.slopes(run, side, values, cotangent, piece, tiles));
             });
         } else {
@@ -221,6 +240,14 @@ versioned! {
             Kind::Pow => all.for_each(|(y, (&a, &b))| *y = power(a, b)),
             Kind::PRelu => all.for_each(|(y, (&a, &b))| *y = if a > 0.0 { a } else { a * b }),
         }
+    }
+}
+
+versioned! {
+    /// [`combine`] with the same number everywhere, for sums and products.
+    fn with_number(kind: Kind, a: &[f32], b: f32, y: &mut [f32]) {
+        let all = y.iter_mut().zip(a);
+        if kind == Kind::Add { all.for_each(|(y, a)| *y = a + b) } else { all.for_each(|(y, a)| *y = a * b) }
     }
 }
 

@@ -112,6 +112,9 @@ impl Operator for MaxPool {
                 (_, None) => halve_values::<1>(isa, x, input, to, output),
             };
         }
+        if run.lanes == 1 && self.digits() == 1 {
+            return row_forward(isa, x, &self.window, output, keeper.map(|k| k.bytes));
+        }
         match (run.lanes, keeper.map(|k| k.bytes)) {
             (LANES, Some(kept)) => max_forward::<LANES>(isa, x, plane, taps, size, output, kept),
             (_, Some(kept)) => max_forward::<1>(isa, x, plane, taps, size, output, kept),
@@ -266,6 +269,77 @@ versioned! {
                 }
             }
         }
+    }
+}
+
+versioned! {
+    /// [`max_forward`] of a single image, of windows of at most 256 taps: row by row of the output, tap by tap, all columns
+    /// abreast. The winners go to `kept`, if it is given.
+    fn row_forward(x: &[f32], w: &Window, y: &mut [f32], kept: Option<&mut [u8]>) {
+        let width = w.output[1];
+        let mut winners = vec![0u32; width];
+        let mut kept = kept.map(|kept| kept.chunks_exact_mut(width));
+        for (row, y) in y.chunks_exact_mut(width).enumerate() {
+            let (plane, oy) = (row / w.output[0], row % w.output[0]);
+            let x = &x[plane * w.input[0] * w.input[1]..][..w.input[0] * w.input[1]];
+            y.fill(f32::NEG_INFINITY);
+            winners.fill(u32::MAX);
+            for ky in 0..w.kernel[0] {
+                let above = oy * w.stride[0] + ky * w.dilation[0];
+                let Some(line) = above.checked_sub(w.pad[0]).filter(|&line| line < w.input[0]) else {
+                    continue;
+                };
+                let line = &x[line * w.input[1]..][..w.input[1]];
+                for kx in 0..w.kernel[1] {
+                    // The columns whose tap is not padding, and where the first one's lies.
+                    let tap = kx * w.dilation[1];
+                    let first = w.pad[1].saturating_sub(tap).div_ceil(w.stride[1]);
+                    let end = (w.input[1] + w.pad[1]).saturating_sub(tap).div_ceil(w.stride[1]);
+                    let end = end.min(width);
+                    if first >= end {
+                        continue;
+                    }
+                    let line = &line[first * w.stride[1] + tap - w.pad[1]..];
+                    let number = (ky * w.kernel[1] + kx) as u32;
+                    let (y, winners) = (&mut y[first..end], &mut winners[first..end]);
+                    match w.stride[1] {
+                        1 => contest::<1>(line, number, y, winners),
+                        2 => contest::<2>(line, number, y, winners),
+                        stride => {
+                            let values = line.iter().step_by(stride);
+                            let all = y.iter_mut().zip(winners).zip(values);
+                            all.for_each(|((y, winner), x)| tap_wins(*x, number, y, winner));
+                        }
+                    }
+                }
+            }
+            if let Some(kept) = kept.as_mut().and_then(Iterator::next) {
+                kept.iter_mut().zip(&winners).for_each(|(kept, winner)| *kept = *winner as u8);
+            }
+        }
+    }
+}
+
+/// The next tap of a window: the first one wins without a contest, so that padding never does; not a number wins, to be seen.
+#[inline(always)]
+fn tap_wins(x: f32, tap: u32, best: &mut f32, winner: &mut u32) {
+    let wins = (*winner == u32::MAX) | (x > *best) | x.is_nan();
+    *best = if wins { x } else { *best };
+    *winner = if wins { tap } else { *winner };
+}
+
+/// [`tap_wins`] for columns whose taps lie `S` apart.
+#[inline(always)]
+fn contest<const S: usize>(x: &[f32], tap: u32, best: &mut [f32], winners: &mut [u32]) {
+    let (whole, rest) = x.as_chunks::<S>();
+    let (now, later) = best.split_at_mut(best.len().min(whole.len()));
+    let (now_winners, later_winners) = winners.split_at_mut(now.len());
+    for ((best, winner), x) in now.iter_mut().zip(now_winners).zip(whole) {
+        tap_wins(x[0], tap, best, winner);
+    }
+    // Behind the last whole chunk there may be one more.
+    for ((best, winner), x) in later.iter_mut().zip(later_winners).zip(rest) {
+        tap_wins(*x, tap, best, winner);
     }
 }
 
