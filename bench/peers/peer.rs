@@ -4,6 +4,11 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Duration;
+
+/// OpenMP's threads look out for more work for some time before they sleep, and whoever comes next would share the processor
+/// with them.
+const REST: Duration = Duration::from_millis(400);
 
 pub(crate) struct Peer {
     child: Child,
@@ -62,10 +67,12 @@ impl Peer {
         answer
     }
 
-    /// What it answers to `line`.
+    /// What it answers to `line`; then it has come to rest.
     pub(crate) fn ask(&mut self, line: &str) -> serde_json::Value {
         writeln!(self.child.stdin.as_mut().unwrap(), "{line}").unwrap();
-        self.answer()
+        let answer = self.answer();
+        std::thread::sleep(REST);
+        answer
     }
 
     /// Ends it.

@@ -21,12 +21,11 @@ pub(crate) struct Conv {
     channels: usize,
     /// [rows, channels / groups, kernel height, kernel width], of the weights.
     shape_of_weights: [usize; 4],
-    /// The weights in the file's order, where they are not to be had from `forward`: with `winograd`, and while they are
-    /// trained.
+    /// The weights in the file's order, while they are trained.
     weight: Option<Vec<f32>>,
     bias: Option<Tensor>,
     forward: Vec<Packed>,
-    /// Instead of `forward` and `backward`, where it pays.
+    /// How `forward` is used, and instead of `backward`, where it pays.
     winograd: Option<Winograd>,
     backward: OnceLock<Backward>,
     /// `[kernel row][row][(column, channel) padded to 16]`, for sparse cotangents.
@@ -64,9 +63,7 @@ impl Conv {
             lines: OnceLock::new(),
         };
         conv.pack(false);
-        if conv.winograd.is_none() {
-            conv.weight = None;
-        }
+        conv.weight = None;
         conv
     }
 
@@ -102,12 +99,6 @@ impl Conv {
     /// Packs the weights for the forward pass.
     fn pack(&mut self, parallel: bool) {
         let s = self.shape();
-        if self.takes_winograd() {
-            let shape = [s.rows, s.channels, s.kernel[0]];
-            let at = |row, channel, tap| self.at(row, channel, tap);
-            self.winograd = Some(Winograd::new(Isa::best(), parallel, shape, at));
-            return;
-        }
         // Chains go tap by tap; the file's weights go channel by channel.
         let order: Vec<usize> = (0..s.taps())
             .flat_map(|tap| (0..s.channels).map(move |c| c * s.taps() + tap))
@@ -118,6 +109,9 @@ impl Conv {
             (packed.rows, packed.depth) = (s.rows, s.depth());
             packed.fill(parallel, |row, k| weight[(g * s.rows + row) * order.len() + order[k]]);
         }
+        self.winograd = self
+            .takes_winograd()
+            .then(|| Winograd::new(Isa::best(), parallel, s.kernel[0], &self.forward[0]));
     }
 
     /// Whether Winograd's minimal filtering pays: what it saves in multiplications it costs in transforms and weights.
@@ -366,7 +360,8 @@ impl Operator for Conv {
         let bias = self.bias.as_ref().map(Tensor::data);
         if let Some(winograd) = &self.winograd {
             let (x, field) = (inputs[0], self.field());
-            return winograd.forward(run.isa, run.parallel, &field, bias, run.lanes, x, output);
+            let w = &self.forward[0];
+            return winograd.forward(run.isa, run.parallel, &field, w, bias, run.lanes, x, output);
         }
         self.with_padded(inputs[0], run.lanes, |x| {
             conv_valid(
@@ -392,7 +387,8 @@ impl Operator for Conv {
     ) {
         if let Some(winograd) = &self.winograd {
             let field = self.field();
-            winograd.back(run.isa, run.parallel, &field, run.lanes, cotangent, gradient);
+            let w = &self.forward[0];
+            winograd.back(run.isa, run.parallel, &field, w, run.lanes, cotangent, gradient);
             return;
         }
         match self.backward() {

@@ -1,7 +1,7 @@
 //! The matrices of Winograd's minimal filtering, made from the points at which polynomials are evaluated.
 //!
 //! A tile of `M` outputs of a filter of `R` taps is `A (G w ⊙ B d)` with `N = M + R − 1` products. All entries of `A` and `B` are
-//! sums of few powers of two, exact in f32. Source: Winograd 1980; Lavin and Gray 2016; the points of [`THREE`] after
+//! sums of few powers of two, exact in f32; those of `G` are rounded. Source: Winograd 1980; Lavin and Gray 2016; the points of [`THREE`] after
 //! Barabasz et al. 2018, whose errors are the smallest of those that were tried (docs/performance.md).
 
 /// The points of F(4, 3); infinity is the last one.
@@ -78,15 +78,25 @@ pub(super) const fn transposed<const R: usize, const C: usize>(m: &[[f32; C]; R]
     t
 }
 
-/// `G`, [points][tap].
-pub(super) fn filter<const N: usize, const R: usize>(points: &[f64]) -> [[f64; R]; N] {
+/// `G`, [points][tap], rounded to f32.
+pub(super) const fn filter<const N: usize, const R: usize>(points: &[f64]) -> [[f32; R]; N] {
     let mut g = [[0.0; R]; N];
-    for (i, &p) in points.iter().enumerate() {
-        let others = points.iter().enumerate().filter(|(j, _)| *j != i);
-        let scale: f64 = others.map(|(_, q)| p - q).product();
-        for (k, x) in g[i].iter_mut().enumerate() {
-            *x = p.powi(k as i32) / scale;
+    let mut i = 0;
+    while i < N - 1 {
+        let (mut scale, mut j) = (1.0, 0);
+        while j < N - 1 {
+            if j != i {
+                scale *= points[i] - points[j];
+            }
+            j += 1;
         }
+        let (mut k, mut power) = (0, 1.0);
+        while k < R {
+            g[i][k] = (power / scale) as f32;
+            power *= points[i];
+            k += 1;
+        }
+        i += 1;
     }
     g[N - 1][R - 1] = 1.0;
     g

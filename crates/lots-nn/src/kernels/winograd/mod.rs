@@ -12,12 +12,13 @@ mod products;
 mod tests;
 mod transform;
 
-use super::packed::PANEL;
+use super::LANES;
+use super::packed::{PANEL, Packed};
 use super::simd::Isa;
 use super::tile::Shared;
-use super::{LANES, versioned};
-use crate::parallel::{WORTH, for_each, for_each_chunk};
+use crate::parallel::{WORTH, for_each};
 use crate::scratch::Buffer;
+use std::ops::Range;
 use std::sync::OnceLock;
 
 use patches::{Patches, Place};
@@ -28,21 +29,29 @@ use transform::{Square, Transform, apply};
 const TILE: usize = 4;
 /// The most points of a tile on each axis.
 const POINTS: usize = 8;
+/// From so many weights of a tap on they are not stored at the points.
+const MANY: usize = 1 << 15;
+/// Channels of a panel whose weights go to the points at a time; on the way back, panels and channels. Their points stay in
+/// the second-level cache.
+const CHANNELS: usize = 128;
+const BACK_PANELS: usize = 2;
+const BACK_CHANNELS: usize = 64;
 /// So few vectors of tiles of a single image go the other way round: half of the last one may be empty.
 const FEW: usize = 2;
 /// Floats at the points of one block of tiles, of all channels before and after the products.
 const BLOCK: usize = 1 << 19;
 
-/// The weights of a convolution at the points.
+/// A convolution of one group by tiles.
 #[derive(Clone, Debug)]
 pub(crate) struct Winograd {
     rows: usize,
     channels: usize,
     /// Taps on each axis, 3 or 5.
     taps: usize,
-    /// `[points²][rows / 16][channels][16]`.
-    weights: Vec<f32>,
-    /// The same transposed, `[points²][channels / 16][rows][16]`: for back-projection to few tiles.
+    /// The weights at the points, `[points²][rows / 16][channels][16]`; where they are many, they are made anew each time, which
+    /// takes less than to read them from memory.
+    stored: Option<Vec<f32>>,
+    /// The stored ones transposed, `[points²][channels / 16][rows][16]`: for back-projection to few tiles.
     transposed: OnceLock<Vec<f32>>,
 }
 
@@ -67,50 +76,66 @@ struct Way<'a> {
 }
 
 impl Winograd {
-    /// Transforms the weights whose element (row, channel, tap) is `at(row, channel, tap)`.
-    pub(crate) fn new(
-        isa: Isa,
-        parallel: bool,
-        [rows, channels, taps]: [usize; 3],
-        at: impl Fn(usize, usize, usize) -> f32 + Send + Sync,
-    ) -> Self {
-        let g: Vec<f64> = match taps {
-            3 => matrices::filter::<6, 3>(&matrices::THREE).concat(),
-            _ => matrices::filter::<8, 5>(&matrices::FIVE).concat(),
-        };
-        let (panels, size) = (rows.div_ceil(PANEL), channels * PANEL);
-        let mut all =
-            Self { rows, channels, taps, weights: Vec::new(), transposed: OnceLock::new() };
-        let points = all.points() * all.points();
-        // One panel after the other, then by point.
-        let mut by_panel = vec![0.0; panels * points * size];
-        for_each_chunk(parallel, &mut by_panel, points * size, |p, out| {
-            let mut w = vec![0.0; taps * taps * PANEL];
-            for channel in 0..channels {
-                for (tap, w) in w.chunks_exact_mut(PANEL).enumerate() {
-                    for (w, row) in w.iter_mut().zip(p * PANEL..rows) {
-                        *w = at(row, channel, tap).into();
-                    }
-                }
-                both_ways(isa, &g, taps, &w, &mut out[channel * PANEL..], size);
-            }
-        });
-        all.weights.reserve_exact(by_panel.len());
-        for point in 0..points {
-            for p in 0..panels {
-                all.weights.extend_from_slice(&by_panel[(p * points + point) * size..][..size]);
-            }
+    /// Of the weights `w`, [rows, taps² × channels] tap by tap; the same must be given to the other functions.
+    pub(crate) fn new(isa: Isa, parallel: bool, taps: usize, w: &Packed) -> Self {
+        let (rows, channels) = (w.rows, w.depth / (taps * taps));
+        let mut all = Self { rows, channels, taps, stored: None, transposed: OnceLock::new() };
+        if rows * channels < MANY {
+            all.stored = Some(all.at_points(isa, parallel, w));
         }
         all
     }
 
-    /// The transposed weights.
-    fn transposed(&self) -> &[f32] {
+    /// The weights at the points, `[points²][rows / 16][channels][16]`.
+    fn at_points(&self, isa: Isa, parallel: bool, w: &Packed) -> Vec<f32> {
+        let panels = self.rows.div_ceil(PANEL);
+        let point = panels * self.channels * PANEL;
+        let mut all = vec![0.0; self.points() * self.points() * point];
+        let to = Shared::new(&mut all);
+        for_each(parallel, panels, |panel| {
+            let at = panel * self.channels * PANEL;
+            // SAFETY: a panel's points are written by this call alone.
+            unsafe { self.panel(isa, w, panel, 0..self.channels, to, at, point) };
+        });
+        all
+    }
+
+    /// Some channels of one panel of weights to the points: channel after channel from `at` on, `point` floats from one point
+    /// to the next.
+    ///
+    /// # Safety
+    /// No one else touches these places meanwhile.
+    #[allow(clippy::too_many_arguments, reason = "what, and where to")]
+    unsafe fn panel(
+        &self,
+        isa: Isa,
+        w: &Packed,
+        panel: usize,
+        channels: Range<usize>,
+        to: Shared<'_>,
+        at: usize,
+        point: usize,
+    ) {
+        let from = w.panel(panel * PANEL);
+        let tap = self.channels * PANEL;
+        for (n, channel) in channels.enumerate() {
+            let taps = Square { start: channel * PANEL, row: self.taps * tap, column: tap };
+            let points =
+                Square { start: at + n * PANEL, row: self.points() * point, column: point };
+            // SAFETY: the caller's promise.
+            unsafe {
+                apply(isa, Transform::Weights, self.taps, (from, taps), 0.0, (to, points));
+            }
+        }
+    }
+
+    /// `stored` transposed.
+    fn transposed(&self, stored: &[f32]) -> &[f32] {
         self.transposed.get_or_init(|| {
             let (rows, channels) = (self.rows, self.channels);
             let panels = [rows, channels].map(|n| n.div_ceil(PANEL));
             let mut all = vec![0.0; self.points() * self.points() * panels[1] * rows * PANEL];
-            let points = self.weights.chunks_exact(panels[0] * channels * PANEL);
+            let points = stored.chunks_exact(panels[0] * channels * PANEL);
             for (to, from) in all.chunks_exact_mut(panels[1] * rows * PANEL).zip(points) {
                 for row in 0..rows {
                     let from = &from[row / PANEL * channels * PANEL + row % PANEL..];
@@ -137,6 +162,7 @@ impl Winograd {
         isa: Isa,
         parallel: bool,
         field: &Field,
+        w: &Packed,
         bias: Option<&[f32]>,
         lanes: usize,
         x: &[f32],
@@ -148,17 +174,19 @@ impl Winograd {
             to: (self.rows, field.tiles(lanes), Transform::Output),
             bias,
         };
-        self.run(isa, parallel, &way, x, y);
+        self.run(isa, parallel, &way, w, x, y);
     }
 
     /// `dx = Wᵀ ∗ g`, the adjoint of [`Winograd::forward`] without its bias.
     ///
     /// `g` is [rows, output, lanes], `dx` is [channels, input, lanes]; overwritten.
+    #[allow(clippy::too_many_arguments, reason = "the operands of a convolution")]
     pub(crate) fn back(
         &self,
         isa: Isa,
         parallel: bool,
         field: &Field,
+        w: &Packed,
         lanes: usize,
         g: &[f32],
         dx: &mut [f32],
@@ -170,11 +198,12 @@ impl Winograd {
             bias: None,
         };
         dx.fill(0.0);
-        self.run(isa, parallel, &way, g, dx);
+        self.run(isa, parallel, &way, w, g, dx);
     }
 
+    #[allow(clippy::too_many_arguments, reason = "as above")]
     /// Block by block of tiles: all channels to the points, one product a point, all results back.
-    fn run(&self, isa: Isa, parallel: bool, way: &Way<'_>, x: &[f32], y: &mut [f32]) {
+    fn run(&self, isa: Isa, parallel: bool, way: &Way<'_>, w: &Packed, x: &[f32], y: &mut [f32]) {
         let ((from, read, there), (to, written, back)) = (way.from, way.to);
         let (x_plane, y_plane) = (read.floats(), written.floats());
         assert!(x.len() == from * x_plane && y.len() == to * y_plane);
@@ -219,31 +248,23 @@ impl Winograd {
                     unsafe { apply(isa, there, self.taps, source, 0.0, (points_of, square)) };
                 }
             });
-            let (before, products) = (&before[..], Shared::new(&mut after));
             // Of a single image.
             let columns = (read.count() - first * LANES / read.lanes).min(vectors * PANEL);
-            let few = read.lanes == 1 && vectors <= FEW;
-            let weights = if few && way.back { self.transposed() } else { &self.weights };
-            let size = weights.len() / points;
-            for_each(parallel, points, |point| {
-                // SAFETY: a point's products are written by this call alone.
-                let out = unsafe { products.slice(point * after_step, after_step) };
-                let b = &before[point * before_step..][..before_step];
-                let weights = &weights[point * size..][..size];
-                if few {
-                    let width = vectors * PANEL;
-                    return few_columns(isa, weights, to, b, width, columns, out);
-                }
-                let product = Product {
-                    weights,
-                    rows: self.rows,
-                    channels: self.channels,
-                    back: way.back,
-                    b,
-                    vectors,
-                };
-                product.run(isa, out);
-            });
+            let job = Job {
+                isa,
+                parallel,
+                back: way.back,
+                w,
+                before: &before,
+                before_step,
+                after_step,
+                vectors,
+                few: (read.lanes == 1 && vectors <= FEW).then_some(columns),
+            };
+            match &self.stored {
+                Some(stored) => self.by_point(&job, stored, Shared::new(&mut after)),
+                None => self.by_block(&job, Shared::new(&mut after)),
+            }
             let after = &after[..];
             for_each(parallel, to, |channel| {
                 let start = way.bias.map_or(0.0, |b| b[channel]);
@@ -269,6 +290,102 @@ impl Winograd {
     }
 }
 
+/// The products of one block of tiles.
+struct Job<'a> {
+    isa: Isa,
+    parallel: bool,
+    back: bool,
+    w: &'a Packed,
+    /// `[points²][channels before the products][vectors][16]`, `before_step` from one point to the next.
+    before: &'a [f32],
+    before_step: usize,
+    after_step: usize,
+    vectors: usize,
+    /// How many tiles there are, if they are few.
+    few: Option<usize>,
+}
+
+impl Winograd {
+    /// One product a point, with stored weights.
+    fn by_point(&self, job: &Job<'_>, stored: &[f32], after: Shared<'_>) {
+        let Job { isa, vectors, .. } = *job;
+        let points = self.points() * self.points();
+        let turned = job.few.is_some() && job.back;
+        let weights = if turned { self.transposed(stored) } else { stored };
+        let size = weights.len() / points;
+        for_each(job.parallel, points, |point| {
+            // SAFETY: a point's products are written by this call alone.
+            let out = unsafe { after.slice(point * job.after_step, job.after_step) };
+            let b = &job.before[point * job.before_step..][..job.before_step];
+            let weights = &weights[point * size..][..size];
+            let (rows, channels) = (self.rows, self.channels);
+            if let Some(columns) = job.few {
+                let outputs = if job.back { channels } else { rows };
+                return few_columns(isa, weights, outputs, b, vectors * PANEL, columns, out);
+            }
+            let back = job.back;
+            Product { weights, rows, channels, back, b, vectors, adds: false }.run(isa, out);
+        });
+    }
+
+    /// Blocks of weights to the points, and their share of the products of all points.
+    fn by_block(&self, job: &Job<'_>, after: Shared<'_>) {
+        let Job { isa, vectors, .. } = *job;
+        let points = self.points() * self.points();
+        // A task has rows of the result of its own: a panel of rows, or some channels.
+        let (panels, channels) =
+            if job.back { (BACK_PANELS, BACK_CHANNELS) } else { (1, CHANNELS) };
+        let all_panels = self.rows.div_ceil(PANEL);
+        let tasks = if job.back { self.channels.div_ceil(channels) } else { all_panels };
+        for_each(job.parallel, tasks, |task| {
+            // One vector behind each point, as above.
+            let mut weights = Buffer::dirty(points * (panels * channels + 1) * PANEL);
+            let pieces = if job.back {
+                all_panels.div_ceil(panels)
+            } else {
+                self.channels.div_ceil(channels)
+            };
+            for piece in 0..pieces {
+                let (p, c) = if job.back {
+                    (piece * panels, task * channels)
+                } else {
+                    (task, piece * channels)
+                };
+                let channels = c..self.channels.min(c + channels);
+                let panels = p..all_panels.min(p + panels);
+                let rows = panels.start * PANEL..self.rows.min(panels.end * PANEL);
+                let size = channels.len() * PANEL;
+                let point_size = panels.len() * size;
+                let step = point_size + PANEL;
+                for (n, panel) in panels.enumerate() {
+                    let to = Shared::new(&mut weights);
+                    // SAFETY: the buffer is this call's own.
+                    unsafe { self.panel(isa, job.w, panel, channels.clone(), to, n * size, step) };
+                }
+                let (from, to) = if job.back { (&rows, &channels) } else { (&channels, &rows) };
+                let width = vectors * PANEL;
+                for point in 0..points {
+                    let b = &job.before[point * job.before_step..]
+                        [from.start * width..from.end * width];
+                    let at = point * job.after_step + to.start * width;
+                    // SAFETY: a task's rows of the result are written by this call alone.
+                    let out = unsafe { after.slice(at, to.len() * width) };
+                    let product = Product {
+                        weights: &weights[point * step..][..point_size],
+                        rows: rows.len(),
+                        channels: channels.len(),
+                        back: job.back,
+                        b,
+                        vectors,
+                        adds: piece > 0,
+                    };
+                    product.run(isa, out);
+                }
+            }
+        });
+    }
+}
+
 impl Field {
     /// The tiles of the output.
     fn tiles(&self, lanes: usize) -> Patches {
@@ -279,34 +396,5 @@ impl Field {
     /// What each tile of the output sees of the input.
     fn windows(&self, side: usize, lanes: usize) -> Patches {
         Patches { plane: self.input, pad: self.pad, side, ..self.tiles(lanes) }
-    }
-}
-
-versioned! {
-    /// `G w Gᵀ` in f64 for sixteen rows abreast: `w` is [taps²][16], point number `i` goes to `out[i · step..]`.
-    fn both_ways(g: &[f64], taps: usize, w: &[f64], out: &mut [f32], step: usize) {
-        let (w, _) = w.as_chunks::<PANEL>();
-        for (i, down) in g.chunks_exact(taps).enumerate() {
-            let mut half = [[0.0; PANEL]; 5];
-            for (g, w) in down.iter().zip(w.chunks_exact(taps)) {
-                for (half, w) in half.iter_mut().zip(w) {
-                    for (half, w) in half.iter_mut().zip(w) {
-                        *half += g * w;
-                    }
-                }
-            }
-            for (k, across) in g.chunks_exact(taps).enumerate() {
-                let mut sum = [0.0; PANEL];
-                for (g, half) in across.iter().zip(&half) {
-                    for (sum, half) in sum.iter_mut().zip(half) {
-                        *sum += g * half;
-                    }
-                }
-                let point = i * (taps + TILE - 1) + k;
-                for (out, sum) in out[point * step..].iter_mut().zip(sum) {
-                    *out = sum as f32;
-                }
-            }
-        }
     }
 }

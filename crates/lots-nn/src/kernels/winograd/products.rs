@@ -20,6 +20,8 @@ pub(super) struct Product<'a> {
     /// [channels or rows][vectors of sixteen].
     pub(super) b: &'a [f32],
     pub(super) vectors: usize,
+    /// Whether the product is added to what the result holds.
+    pub(super) adds: bool,
 }
 
 impl Product<'_> {
@@ -46,24 +48,33 @@ impl Product<'_> {
                 #[cfg(target_arch = "x86_64")]
                 Isa::Avx2 => avx2(self, c.as_mut_ptr()),
                 Isa::Portable => {
-                    tiles!(Portable, self, Isa::Portable, c.as_mut_ptr(), [(1, 1), (2, 1), (3, 1)])
+                    tiles!(
+                        Portable,
+                        self,
+                        Isa::Portable,
+                        c.as_mut_ptr(),
+                        3,
+                        [(1, 1), (2, 1), (3, 1)]
+                    )
                 }
             }
         }
     }
 }
 
-/// All tiles of a product, in the shapes of register tiles that an instruction set has.
+/// All tiles of a product, in the shapes of register tiles that an instruction set has. `$alone` is the most rows of a tile of
+/// one vector: that many chains hide each other's latency.
 macro_rules! tiles {
-    ($simd:ty, $p:expr, $isa:expr, $c:expr, [$(($m:literal, $n:literal)),*]) => {{
+    ($simd:ty, $p:expr, $isa:expr, $c:expr, $alone:literal, [$(($m:literal, $n:literal)),*]) => {{
         let (p, isa, c) = ($p, $isa, $c);
         // Rows of a tile lie in one panel, unless the panels are the depth.
-        let strip = if p.back { isa.tile_rows() } else { PANEL };
+        let most_rows = if p.vectors == 1 { $alone } else { isa.tile_rows() };
+        let strip = if p.back { most_rows } else { PANEL };
         let piece = (PIECE / (p.vectors * PANEL)).next_multiple_of(PANEL).max(4 * PANEL);
         for start in (0..p.depth()).step_by(piece) {
             let depth = start..p.depth().min(start + piece);
             for first in (0..p.outputs()).step_by(strip) {
-                for (row, rows) in row_tiles(strip.min(p.outputs() - first), isa.tile_rows()) {
+                for (row, rows) in row_tiles(strip.min(p.outputs() - first), most_rows) {
                     let (row, mut v) = (first + row, 0);
                     while v < p.vectors {
                         let vectors = isa.tile_vectors(rows).min(p.vectors - v);
@@ -96,6 +107,7 @@ unsafe fn avx512(p: &Product<'_>, c: *mut f32) {
             p,
             Isa::Avx512,
             c,
+            8,
             [
                 (1, 1),
                 (1, 2),
@@ -132,7 +144,9 @@ unsafe fn avx512(p: &Product<'_>, c: *mut f32) {
                 (6, 1),
                 (6, 2),
                 (6, 3),
-                (6, 4)
+                (6, 4),
+                (7, 1),
+                (8, 1)
             ]
         )
     }
@@ -150,6 +164,7 @@ unsafe fn avx2(p: &Product<'_>, c: *mut f32) {
             p,
             Isa::Avx2,
             c,
+            6,
             [
                 (1, 1),
                 (1, 2),
@@ -193,7 +208,7 @@ unsafe fn tile<S: Simd, const M: usize, const N: usize, const BACK: bool>(
     unsafe {
         let c = c.add(row * width + v * PANEL);
         let mut acc = [[S::splat(0.0); N]; M];
-        if depth.start > 0 {
+        if p.adds || depth.start > 0 {
             for (m, sums) in acc.iter_mut().enumerate() {
                 for (n, sum) in sums.iter_mut().enumerate() {
                     *sum = S::load(c.add(m * width + n * PANEL));

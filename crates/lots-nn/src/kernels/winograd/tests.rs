@@ -62,7 +62,10 @@ fn measure(channels: usize, rows: usize, taps: usize, side: usize) -> [[f64; 2];
     let g = draw.floats(rows * side * side);
     let at =
         |row: usize, channel: usize, tap: usize| w[(row * channels + channel) * taps * taps + tap];
-    let fast = Winograd::new(isa, false, [rows, channels, taps], at);
+    let packed = Packed::new(false, rows, channels * taps * taps, |row, k| {
+        at(row, k % channels, k / channels)
+    });
+    let fast = Winograd::new(isa, false, taps, &packed);
 
     let field = Field { input: [wide; 2], output: [side; 2], pad: [0, 0] };
     let mut exact = vec![0.0; ROWS * side * side];
@@ -86,12 +89,9 @@ fn measure(channels: usize, rows: usize, taps: usize, side: usize) -> [[f64; 2];
         output: [output; 2],
     };
     let (mut plain, mut tiled) = (vec![0.0; rows * side * side], vec![0.0; rows * side * side]);
-    let packed = Packed::new(false, rows, channels * taps * taps, |row, k| {
-        at(row, k % channels, k / channels)
-    });
     let s = shape(channels, rows, wide, side);
-    conv_valid(isa, false, &s, &[packed], None, 1, &x, &mut plain);
-    fast.forward(isa, false, &field, None, 1, &x, &mut tiled);
+    conv_valid(isa, false, &s, std::slice::from_ref(&packed), None, 1, &x, &mut plain);
+    fast.forward(isa, false, &field, &packed, None, 1, &x, &mut tiled);
     let forward = [plain, tiled].map(|y| errors(&y[..exact.len()], &exact));
 
     // Back: the plain one is a convolution of the padded cotangent with turned weights.
@@ -114,12 +114,12 @@ fn measure(channels: usize, rows: usize, taps: usize, side: usize) -> [[f64; 2];
     }
     let (mut plain, mut tiled) =
         (vec![0.0; channels * wide * wide], vec![0.0; channels * wide * wide]);
-    let packed = Packed::new(false, channels, rows * taps * taps, |channel, k| {
+    let turned = Packed::new(false, channels, rows * taps * taps, |channel, k| {
         at(k % rows, channel, taps * taps - 1 - k / rows)
     });
     let s = shape(rows, channels, far, wide);
-    conv_valid(isa, false, &s, &[packed], None, 1, &padded, &mut plain);
-    fast.back(isa, false, &field, 1, &g, &mut tiled);
+    conv_valid(isa, false, &s, &[turned], None, 1, &padded, &mut plain);
+    fast.back(isa, false, &field, &packed, 1, &g, &mut tiled);
     let [plain, tiled] = [plain, tiled].map(|x| errors(&x[..exact.len()], &exact));
     [forward[0], forward[1], plain, tiled]
 }

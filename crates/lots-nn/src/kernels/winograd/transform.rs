@@ -3,7 +3,7 @@
 use std::mem::MaybeUninit;
 
 use super::TILE;
-use super::matrices::{FIVE, THREE, input, output, transposed};
+use super::matrices::{FIVE, THREE, filter, input, output, transposed};
 use crate::kernels::packed::PANEL;
 #[cfg(target_arch = "x86_64")]
 use crate::kernels::simd::{Avx2, Avx512};
@@ -22,6 +22,9 @@ impl Matrix<6, 6> for Three {
 impl Matrix<4, 6> for Three {
     const M: [[f32; 6]; 4] = output(&THREE);
 }
+impl Matrix<6, 3> for Three {
+    const M: [[f32; 3]; 6] = filter(&THREE);
+}
 
 struct Five;
 impl Matrix<8, 8> for Five {
@@ -29,6 +32,9 @@ impl Matrix<8, 8> for Five {
 }
 impl Matrix<4, 8> for Five {
     const M: [[f32; 8]; 4] = output(&FIVE);
+}
+impl Matrix<8, 5> for Five {
+    const M: [[f32; 5]; 8] = filter(&FIVE);
 }
 
 /// The transposed matrices of another type.
@@ -53,6 +59,8 @@ pub(super) enum Transform {
     Input,
     /// From the points to the output, `A m Aᵀ`.
     Output,
+    /// Of the weights to the points, `G w Gᵀ`.
+    Weights,
     /// Of the output's cotangent to the points, `Aᵀ g A`.
     OutputBack,
     /// From the points to the input's cotangent, `Bᵀ m B`.
@@ -91,6 +99,7 @@ pub(super) unsafe fn apply(
         Transform::Input | Transform::InputBack => (points, points),
         Transform::Output => (points, TILE),
         Transform::OutputBack => (TILE, points),
+        Transform::Weights => (taps, points),
     };
     assert!(from.1.end(read) <= from.0.len());
     let (x, y) = (from.0[from.1.start..].as_ptr(), to.0.pointer(to.1.start, to.1.end(written)));
@@ -145,10 +154,12 @@ unsafe fn chosen<S: Simd>(one: &One) {
         match (one.transform, one.taps) {
             (Transform::Input, 3) => sandwich::<S, Three, 6, 6>(one),
             (Transform::Output, 3) => sandwich::<S, Three, 4, 6>(one),
+            (Transform::Weights, 3) => sandwich::<S, Three, 6, 3>(one),
             (Transform::OutputBack, 3) => sandwich::<S, Back<Three>, 6, 4>(one),
             (Transform::InputBack, 3) => sandwich::<S, Back<Three>, 6, 6>(one),
             (Transform::Input, _) => sandwich::<S, Five, 8, 8>(one),
             (Transform::Output, _) => sandwich::<S, Five, 4, 8>(one),
+            (Transform::Weights, _) => sandwich::<S, Five, 8, 5>(one),
             (Transform::OutputBack, _) => sandwich::<S, Back<Five>, 8, 4>(one),
             (Transform::InputBack, _) => sandwich::<S, Back<Five>, 8, 8>(one),
         }
