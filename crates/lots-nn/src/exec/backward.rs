@@ -1,6 +1,6 @@
 //! Many cotangents back to the input.
 
-use super::forward::{KeptBlock, Passed, gather, spread};
+use super::forward::{KeptBlock, Passed, gather, lay_abreast};
 use super::{Layout, Segment, ancestors, segments, split, winner_pairs};
 use crate::graph::Graph;
 use crate::network::{Cotangent, LayerId};
@@ -88,9 +88,9 @@ impl<'g> Sweep<'g> {
         gradients.resize_with(values.len(), || None);
         let elements = values[self.layer].elements();
         let mut start = Buffer::zeroed(elements * lanes * layout.groups);
-        for (at, row) in rows.iter().enumerate() {
-            let group = &mut start[at / lanes * elements * lanes..][..elements * lanes];
-            spread(run.isa, row.values, group, at % lanes, lanes);
+        for (rows, group) in rows.chunks(lanes).zip(start.chunks_exact_mut(elements * lanes)) {
+            let rows: Vec<&[f32]> = rows.iter().map(|row| row.values).collect();
+            lay_abreast(run, &rows, group);
         }
         gradients[self.layer] = Some(start);
         for segment in self.segments.iter().rev() {
@@ -277,15 +277,23 @@ fn kept_of<'k>(
     }
     memory.bytes.resize(traced.keeps.bytes * lanes, 0);
     memory.floats.resize(traced.keeps.floats * lanes, 0.0);
-    for (lane, s) in sources.iter().enumerate() {
+    let kept = sources.iter().map(|s| {
         let from = s.block.layout.lanes;
-        let kept = s.block.kept[i].group(s.group, from);
-        for (to, row) in memory.bytes.chunks_exact_mut(lanes).zip(kept.bytes.chunks_exact(from)) {
-            to[lane] = row[s.lane];
-        }
-        for (to, row) in memory.floats.chunks_exact_mut(lanes).zip(kept.floats.chunks_exact(from)) {
-            to[lane] = row[s.lane];
+        (s.block.kept[i].group(s.group, from), s.lane, from)
+    });
+    let kept: Vec<(Kept<'_>, usize, usize)> = kept.collect();
+    let bytes: Vec<_> = kept.iter().map(|&(kept, lane, from)| (kept.bytes, lane, from)).collect();
+    let floats: Vec<_> = kept.iter().map(|&(kept, lane, from)| (kept.floats, lane, from)).collect();
+    pick(&bytes, &mut memory.bytes);
+    pick(&floats, &mut memory.floats);
+    Kept { bytes: &memory.bytes, floats: &memory.floats }
+}
+
+/// One lane of each of `from` (items, lane, lanes), side by side, item by item.
+fn pick<T: Copy>(from: &[(&[T], usize, usize)], to: &mut [T]) {
+    for (item, to) in to.chunks_exact_mut(from.len()).enumerate() {
+        for (to, &(items, lane, lanes)) in to.iter_mut().zip(from) {
+            *to = items[item * lanes + lane];
         }
     }
-    Kept { bytes: &memory.bytes, floats: &memory.floats }
 }

@@ -2,7 +2,7 @@
 
 use super::{Layout, Segment, ancestors, segments, split};
 use crate::graph::Graph;
-use crate::kernels::versioned;
+use crate::kernels::{LANES, interleave_lanes, versioned};
 use crate::network::LayerId;
 use crate::ops::{Keeper, Keeps, Kept, Operator, Run};
 use crate::parallel::map;
@@ -242,27 +242,29 @@ fn lay_out(run: Run, images: &ArrayView4<'_, f32>, first: usize, layout: Layout)
     let elements: usize = images.shape()[1..].iter().product();
     let mut out = Buffer::dirty(elements * layout.lanes * layout.groups);
     for (g, group) in out.chunks_exact_mut(elements * layout.lanes).enumerate() {
-        for lane in 0..layout.lanes {
-            let at = first + (g * layout.lanes + lane).min(layout.images - 1);
-            let image = images.index_axis(ndarray::Axis(0), at);
-            if let Some(flat) = image.as_slice() {
-                spread(run.isa, flat, group, lane, layout.lanes);
-            } else {
-                for (e, &x) in image.iter().enumerate() {
-                    group[e * layout.lanes + lane] = x;
-                }
+        let images: Vec<_> = (0..layout.lanes)
+            .map(|lane| first + (g * layout.lanes + lane).min(layout.images - 1))
+            .map(|at| images.index_axis(ndarray::Axis(0), at))
+            .collect();
+        let flat: Vec<_> = images.iter().filter_map(|image| image.as_slice()).collect();
+        if flat.len() == images.len() {
+            lay_abreast(run, &flat, group);
+            continue;
+        }
+        for (lane, image) in images.iter().enumerate() {
+            for (e, &x) in image.iter().enumerate() {
+                group[e * layout.lanes + lane] = x;
             }
         }
     }
     out
 }
 
-versioned! {
-    /// One image into its lane of a group.
-    pub(crate) fn spread(image: &[f32], group: &mut [f32], lane: usize, lanes: usize) {
-        for (x, row) in image.iter().zip(group.chunks_exact_mut(lanes)) {
-            row[lane] = *x;
-        }
+/// Images or rows, one for each lane or fewer, as a group.
+pub(crate) fn lay_abreast(run: Run, images: &[&[f32]], group: &mut [f32]) {
+    match run.lanes {
+        LANES => interleave_lanes(run.isa, images, group),
+        _ => images.iter().for_each(|image| group.copy_from_slice(image)),
     }
 }
 

@@ -244,16 +244,14 @@ versioned! {
 }
 
 versioned! {
-    /// `[image][element]` of sixteen images to `[element][lane]`.
-    pub(crate) fn interleave_lanes(x: &[f32], elements: usize, out: &mut [f32]) {
-        if elements == 0 {
-            return;
-        }
+    /// Images one by one, at most sixteen, to `[element][lane]`; the other lanes stay as they are.
+    pub(crate) fn interleave_lanes(images: &[&[f32]], out: &mut [f32]) {
         let (out, _) = out.as_chunks_mut::<LANES>();
-        for first in (0..elements).step_by(LANES) {
-            let last = elements.min(first + LANES);
-            for (lane, row) in x.chunks_exact(elements).enumerate() {
-                for (y, x) in out[first..last].iter_mut().zip(&row[first..last]) {
+        // A few elements of all lanes at a time: they stay in the cache.
+        for first in (0..out.len()).step_by(LANES) {
+            let last = out.len().min(first + LANES);
+            for (lane, image) in images.iter().enumerate().take(LANES) {
+                for (y, x) in out[first..last].iter_mut().zip(&image[first..last]) {
                     y[lane] = *x;
                 }
             }

@@ -218,7 +218,8 @@ fn with_rows(run: Run, out: &mut [f32], f: impl FnOnce(&mut [f32])) {
     }
     let mut rows = Buffer::dirty(out.len());
     f(&mut rows);
-    interleave_lanes(run.isa, &rows, out.len() / LANES, out);
+    let images: Vec<&[f32]> = rows.chunks_exact((out.len() / LANES).max(1)).collect();
+    interleave_lanes(run.isa, &images, out);
 }
 
 impl Operator for Product {
