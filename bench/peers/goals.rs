@@ -3,6 +3,9 @@
 use std::fs::OpenOptions;
 use std::io::Write;
 
+/// How many times as fast two threads should be as one.
+const THREADS: f64 = 1.8;
+
 /// One row. What is not measured is not shown.
 pub(crate) struct Goal<'a> {
     pub(crate) job: &'a str,
@@ -20,8 +23,8 @@ pub(crate) struct Goal<'a> {
 /// Adds rows to the file that `LOTS_PEERS_GOALS` names, or prints them.
 pub(crate) fn report(goals: &[Goal<'_>]) {
     let heading = format!(
-        "\n{:<31} {:>7} {:>6} {:>7} {:>6} {:>7} {:>7}\n",
-        "job", "ratio", "goal", "of peak", "1 to 2", "MB", "peer's"
+        "\n{:<31} {:>8} {:>6} {:>7} {:>7} {:>7} {:>7}\n",
+        "job (* goal missed)", "ratio", "goal", "of peak", "1 to 2", "MB", "peer's"
     );
     let rows: String = goals.iter().map(row).collect();
     let Ok(path) = std::env::var("LOTS_PEERS_GOALS") else {
@@ -38,14 +41,18 @@ fn row(goal: &Goal<'_>) -> String {
     let shown = |x: Option<String>| x.unwrap_or_default();
     let [ours, theirs] = goal.memory.map_or([None, None], |both| both.map(Some));
     let megabytes = |bytes: Option<f64>| shown(bytes.map(|x| format!("{:.1}", x / 1e6)));
+    let missed = |missed: bool| if missed { "*" } else { " " };
     format!(
-        "{:<31} {:>6.2}× {:>5}× {:>7} {:>6} {:>7} {:>7}\n",
+        "{:<31} {:>6.2}×{} {:>5}× {:>7} {:>6}{} {:>6}{} {:>7}\n",
         goal.job,
         goal.ratio,
+        missed(goal.ratio < goal.wanted),
         goal.wanted,
         shown(goal.share.map(|x| format!("{:.1} %", 100.0 * x))),
         shown(goal.threads.map(|x| format!("{x:.2}×"))),
+        missed(goal.threads.is_some_and(|x| x < THREADS)),
         megabytes(ours),
+        missed(goal.memory.is_some_and(|[ours, theirs]| ours > theirs)),
         megabytes(theirs),
     )
 }

@@ -11,7 +11,8 @@
     memory             bytes: the most memory that this process has had so far, and what it had before the first `load`
 
 NAME is resnet50 or vgg16, as torchvision has them, or face: the network of crates/lots-faces, FOLDER/face.onnx, as one would write
-it for PyTorch, with batch normalisation behind each convolution. WHAT is forward, in inference mode, or back: forward and a
+it for PyTorch, with batch normalisation behind each convolution, which Lots computes too. The exporter folds ResNet-50's into its
+convolutions, so the peer does. WHAT is forward, in inference mode, or back: forward and a
 cotangent back to the pixels, with frozen weights, so that only the pixels get a gradient. It starts at fc7 in VGG-16, else at the
 output. LAYOUT is nchw or channels_last. From the second `run` on freed memory stays in the process, which is quicker (see
 lenet.py), unless --default-malloc is given; until then glibc gives it back, which is smaller.
@@ -26,6 +27,7 @@ import warnings
 import torch
 from lenet import THREADS, keep_freed_memory, memory, say
 from torch import nn
+from torch.fx.experimental.optimization import fuse
 from torch.nn import functional
 from torchvision import models
 
@@ -146,7 +148,10 @@ class Peer:
         with torch.device("meta"):
             network = Face(state[0]) if name == "face" else getattr(models, name)()
         network.load_state_dict(state[1] if name == "face" else state, assign=True)
-        self.name, self.network = name, network.eval().requires_grad_(False)
+        network = network.eval().requires_grad_(False)
+        if name == "resnet50":
+            network = fuse(network)
+        self.name, self.network = name, network
         return {"seconds": time.perf_counter() - start}
 
     def run(self, name, what, images, layout, count):

@@ -19,7 +19,7 @@ use std::time::Instant;
 
 /// Rounds in which each side takes its turn, and runs of one turn.
 const ROUNDS: usize = 5;
-const RUNS: usize = 3;
+const RUNS: usize = 5;
 const THREADS: usize = 2;
 const SCRIPT: &str = "networks.py";
 const LAYOUTS: [&str; 2] = ["nchw", "channels_last"];
@@ -191,14 +191,14 @@ fn measure(at: usize, folder: &Path, peer: &mut Peer) -> Goal<'static> {
     let (mut two, mut one, mut rates, mut shares) = (vec![], vec![], vec![], vec![]);
     let mut theirs = LAYOUTS.map(|_| Vec::new());
     for _ in 0..ROUNDS {
-        let turn: Vec<f64> = (0..RUNS).map(|_| job.run()).collect();
+        // The first one after the other side's turn is a warm-up, here and there.
+        let turn: Vec<f64> = (0..=RUNS).map(|_| job.run()).skip(1).collect();
         let rate = operations / median(turn.clone());
         rates.push(rate);
         shares.push(rate / peak::peak(THREADS));
         two.extend(turn);
-        one.extend((0..RUNS).map(|_| alone.install(|| job.run())));
+        one.extend((0..=RUNS).map(|_| alone.install(|| job.run())).skip(1));
         for (taken, layout) in theirs.iter_mut().zip(LAYOUTS) {
-            // The first one after a change of layout is a warm-up.
             let answer = peer.ask(&line(work, layout, RUNS + 1));
             let seconds = answer["seconds"].as_array().unwrap();
             taken.extend(seconds[1..].iter().map(|s| s.as_f64().unwrap()));

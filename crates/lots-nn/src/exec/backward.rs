@@ -289,11 +289,15 @@ fn kept_of<'k>(
     Kept { bytes: &memory.bytes, floats: &memory.floats }
 }
 
-/// One lane of each of `from` (items, lane, lanes), side by side, item by item.
+/// One lane of each of `from` (items, lane, lanes), side by side, a few items at a time: they stay in the cache.
 fn pick<T: Copy>(from: &[(&[T], usize, usize)], to: &mut [T]) {
-    for (item, to) in to.chunks_exact_mut(from.len()).enumerate() {
-        for (to, &(items, lane, lanes)) in to.iter_mut().zip(from) {
-            *to = items[item * lanes + lane];
+    const ITEMS: usize = 64;
+    for (n, to) in to.chunks_mut(ITEMS * from.len()).enumerate() {
+        for (place, &(items, lane, lanes)) in from.iter().enumerate() {
+            let items = items[n * ITEMS * lanes..].chunks_exact(lanes);
+            for (to, item) in to.chunks_exact_mut(from.len()).zip(items) {
+                to[place] = item[lane];
+            }
         }
     }
 }

@@ -242,19 +242,3 @@ versioned! {
         }
     }
 }
-
-versioned! {
-    /// Images one by one, at most sixteen, to `[element][lane]`; the other lanes stay as they are.
-    pub(crate) fn interleave_lanes(images: &[&[f32]], out: &mut [f32]) {
-        let (out, _) = out.as_chunks_mut::<LANES>();
-        // A few elements of all lanes at a time: they stay in the cache.
-        for first in (0..out.len()).step_by(LANES) {
-            let last = out.len().min(first + LANES);
-            for (lane, image) in images.iter().enumerate().take(LANES) {
-                for (y, x) in out[first..last].iter_mut().zip(&image[first..last]) {
-                    y[lane] = *x;
-                }
-            }
-        }
-    }
-}

@@ -122,14 +122,16 @@ impl Flipped {
         let seen = |a: usize| {
             let first = origin[a].clamp(0, w.output[a] as isize);
             let end = (origin[a] + s.input[a] as isize).clamp(first, w.output[a] as isize);
-            (first as usize, (end - first) as usize, (first - origin[a]).max(0) as usize)
+            // A part may see nothing but outputs that are not there.
+            let before = ((first - origin[a]).max(0) as usize).min(s.input[a]);
+            (first as usize, (end - first) as usize, before)
         };
         let ((top, rows, down), (left, columns, right)) = (seen(0), seen(1));
         let mut padded = Buffer::zeroed(self.groups * self.rows * s.plane() * run.lanes);
         let planes = padded.chunks_exact_mut(s.plane() * run.lanes);
         for (to, from) in planes.zip(cotangent.chunks_exact(w.output[0] * w.output[1] * run.lanes))
         {
-            for y in 0..rows {
+            for y in (0..rows).filter(|_| columns > 0) {
                 let (at, length) =
                     (((top + y) * w.output[1] + left) * run.lanes, columns * run.lanes);
                 to[((down + y) * s.input[1] + right) * run.lanes..][..length]

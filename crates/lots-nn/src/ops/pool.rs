@@ -175,20 +175,17 @@ versioned! {
         for (x, y) in x.chunks_exact(plane).zip(y.chunks_exact_mut(outputs)) {
             for (taps, y) in taps.chunks_exact(size).zip(y) {
                 let mut best = [f32::NEG_INFINITY; L];
-                let mut bad = [false; L];
                 for &at in taps {
                     if at == u32::MAX {
                         continue;
                     }
                     let v = &x[at as usize];
                     for l in 0..L {
-                        best[l] = if v[l] > best[l] { v[l] } else { best[l] };
-                        bad[l] |= v[l].is_nan();
+                        // Not a number wins, to be seen.
+                        best[l] = if (v[l] > best[l]) | v[l].is_nan() { v[l] } else { best[l] };
                     }
                 }
-                for l in 0..L {
-                    y[l] = if bad[l] { f32::NAN } else { best[l] };
-                }
+                *y = best;
             }
         }
     }

@@ -17,8 +17,8 @@ pub(super) const FORWARD: Tolerance = Tolerance { name: "forward", value: 5e-6 }
 /// Back-projection: chains as long as forward, against central differences in f64, whose own error is below 1e-7. The
 /// most seen is 7e-7.
 pub(super) const BACKWARD: Tolerance = Tolerance { name: "back-projection", value: 5e-6 };
-/// Forward and back-projection of convolutions in tiles: by design up to ten times the error of a plain chain, which
-/// `kernels::winograd::tests` checks layer by layer. The most seen is 9e-6.
+/// Forward and back-projection of convolutions in tiles: four times the tolerance of a plain chain. Their error is up to six
+/// times a plain chain's on real layers, which `kernels::winograd::tests` checks one by one.
 pub(super) const TILES: Tolerance = Tolerance { name: "tiles", value: 2e-5 };
 /// Weight gradients, relative to √n for n terms (all images and pixels): the same argument. The most seen is 8e-7.
 pub(super) const WEIGHTS: Tolerance = Tolerance { name: "weight gradient", value: 5e-6 };

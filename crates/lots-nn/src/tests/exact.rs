@@ -33,7 +33,7 @@ fn chain(draw: &mut Draw) -> Net {
 
 /// Convolutions in tiles, of both sizes, before max pooling and alone.
 fn tiles(draw: &mut Draw) -> Net {
-    let mut net = Net::new(&[1, 19, 18]);
+    let mut net = Net::new(&[1, 40, 37]);
     let v = conv(&mut net, draw, 0, 16, Window { pads: [2; 4], ..Window::new([5, 5]) });
     let v = conv(&mut net, draw, v, 18, Window { pads: [1; 4], ..Window::new([3, 3]) });
     let v = max_pool(&mut net, v, 2, 2, 0);
@@ -144,9 +144,12 @@ fn large(draw: &mut Draw) -> Net {
     let r = relu(&mut net, g);
     let v = binary(&mut net, "Add", r, g);
     let v = max_pool(&mut net, v, 3, 2, 1);
-    let v = conv(&mut net, draw, v, 130, Window::new([1, 1]));
+    // In tiles; behind the strided one with weights that are not stored at the points.
+    let v = conv(&mut net, draw, v, 24, Window { pads: [2; 4], ..Window::new([5, 5]) });
+    let v = conv(&mut net, draw, v, 120, Window::new([1, 1]));
     let window = Window { stride: [2, 3], pads: [1; 4], ..Window::new([3, 3]) };
     let v = conv(&mut net, draw, v, 150, window);
+    let v = conv(&mut net, draw, v, 230, Window { pads: [1; 4], ..Window::new([3, 3]) });
     let v = conv(&mut net, draw, v, 33, Window { stride: [2, 2], ..Window::new([1, 1]) });
     let v = flatten(&mut net, v);
     gemm(&mut net, draw, v, 40);
@@ -164,6 +167,7 @@ fn the_number_of_threads_changes_nothing_inside_one_group() {
     let mut wrong = Vec::new();
     for batch in [1, 16] {
         let images = first_images(&images, batch);
+        assert_eq!(crate::exec::blocks(&graph, batch).len(), 1, "it must be one group");
         let ask = |threads: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| {

@@ -220,6 +220,24 @@ fn conv_that_sees_only_padding() {
     }
 }
 
+/// Parts of the gradient that see only outputs which are not there: far dilated taps of large strides.
+#[test]
+fn conv_whose_parts_see_no_output() {
+    for (kernel, stride, dilation, pads, input) in [
+        ([1, 2], [1, 2], [1, 5], [0, 1, 0, 4], [1, 5]),
+        ([1, 5], [1, 5], [1, 4], [0, 0, 0, 15], [3, 2]),
+        ([5, 2], [5, 2], [4, 5], [0, 1, 15, 4], [2, 5]),
+    ] {
+        for batch in [1, 20] {
+            let window = Window { kernel, stride, dilation, pads, auto_pad: "NOTSET" };
+            let [height, width] = kernel;
+            let weight = weights(&mut Draw::new(1), &[3, 5, height, width], 5 * height * width);
+            let op = Op::Conv { window, groups: 1 };
+            check(&single(&[5, input[0], input[1]], op, vec![weight]), batch, 1).unwrap();
+        }
+    }
+}
+
 /// Windows of more than 256 taps name their winners with two bytes.
 #[test]
 fn max_pool_of_large_windows() {
@@ -235,7 +253,7 @@ fn max_pool_of_large_windows() {
     }
 }
 
-/// Long chains: the kernels cut depths of 512 (lanes) and 256 (single images) into passes.
+/// Long chains: the kernels cut depths of 512 (lanes) and 128 (single images) into passes.
 #[test]
 fn products_and_convolutions_deeper_than_one_pass() {
     let mut draw = Draw::new(1);

@@ -5,8 +5,9 @@
 
 use super::compare::{FORWARD, TRAINING, report, same_bits};
 use super::model::{Draw, to_model};
-use super::naive::{Net, Parameters, Window};
+use super::naive::{Net, Op, Parameters, Window};
 use super::networks::{conv, flatten, gemm, max_pool, relu, scale};
+use super::operators::weights;
 use crate::graph::Graph;
 use crate::network::Network;
 use crate::train::{Recipe, Trainer};
@@ -26,6 +27,23 @@ fn network() -> (Net, Vec<u8>) {
     gemm(&mut net, &mut draw, v, CLASSES);
     let bytes = to_model(&net, &mut draw).bytes();
     (net, bytes)
+}
+
+/// Convolutions in tiles, and matrices that lie the other way round.
+fn tiles() -> Vec<u8> {
+    let mut draw = Draw::new(6);
+    let mut net = Net::new(&[1, 8, 8]);
+    let window = Window { pads: [1; 4], ..Window::new([3, 3]) };
+    let v = conv(&mut net, &mut draw, 0, 16, window);
+    let v = conv(&mut net, &mut draw, v, 17, window);
+    let v = max_pool(&mut net, v, 2, 2, 0);
+    let v = flatten(&mut net, v);
+    let weight = weights(&mut draw, &[17 * 16, 6], 17 * 16);
+    let v = net.push(Op::MatMul, &[v], vec![weight]);
+    let v = relu(&mut net, v);
+    let weight = weights(&mut draw, &[6, CLASSES], 6);
+    net.push(Op::Gemm { alpha: 0.5, beta: 1.0, transposed: false }, &[v], vec![weight]);
+    to_model(&net, &mut draw).bytes()
 }
 
 fn batch(step: usize, count: usize) -> (Array4<f32>, Vec<u8>) {
@@ -158,6 +176,16 @@ fn resumed_is_uninterrupted() {
         }
     };
     let about = [("seed".to_owned(), "5".to_owned())];
+    let start = |bytes: &[u8]| Trainer::new(Graph::from_onnx(bytes, "it").unwrap(), recipe());
+    let (mut whole, mut parts) = (start(&tiles()).unwrap(), start(&tiles()).unwrap());
+    steps(&mut whole, 0..2);
+    steps(&mut parts, 0..2);
+    let file = parts.checkpoint(&about);
+    let mut parts = Trainer::resume(Graph::from_onnx(&file, "it").unwrap(), recipe()).unwrap();
+    steps(&mut whole, 2..4);
+    steps(&mut parts, 2..4);
+    assert!(parts.finished(&about) == whole.finished(&about), "tiles: other bytes");
+
     let mut whole = trainer();
     let mut parts = trainer();
     for part in 0..3 {

@@ -117,8 +117,11 @@ fn main() -> ExitCode {
         jobs.iter_mut().for_each(Measured::turn);
     }
     let instructions = peak::best().0;
-    let mut all: Baselines = std::fs::read_to_string(BASELINES)
-        .map_or_else(|_| Baselines::new(), |text| serde_json::from_str(&text).unwrap());
+    let mut all: Baselines = match std::fs::read_to_string(BASELINES) {
+        Ok(text) => serde_json::from_str(&text).unwrap(),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Baselines::new(),
+        Err(e) => panic!("{BASELINES}: {e}"),
+    };
     let baselines = all.entry(instructions.to_owned()).or_default();
     println!(
         "{instructions}, {THREADS} threads, medians of {ROUNDS} rounds; work per 10¹² operations of the peak\n"
@@ -141,6 +144,11 @@ fn main() -> ExitCode {
             lost.push(job.name);
         }
     }
+    // Jobs that are new or gone: baselines and jobs belong together.
+    let named = |name: &String| jobs.iter().any(|job| job.name == name);
+    let gone = baselines.keys().filter(|name| !named(name));
+    let new = jobs.iter().map(|job| job.name).filter(|name| !baselines.contains_key(*name));
+    let unmatched: Vec<String> = gone.cloned().chain(new.map(str::to_owned)).collect();
     println!();
     if jobs.iter().any(|job| job.spread() > NOISE) {
         println!(
@@ -158,6 +166,12 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     } else if baselines.is_empty() {
         println!("no baselines of {instructions}: save some with --save, without your change");
+    } else if !unmatched.is_empty() {
+        println!(
+            "no such job, or no baseline: {}; save new ones with --save",
+            unmatched.join(", ")
+        );
+        return ExitCode::FAILURE;
     }
     ExitCode::SUCCESS
 }

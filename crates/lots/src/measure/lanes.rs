@@ -1,6 +1,6 @@
 //! Several f32 side by side, and sums over tiles of them.
 
-use std::ops::{Add, Mul, Sub};
+use std::ops::{Add, Mul};
 
 /// Values side by side: a vector of AVX-512, two of AVX2.
 pub(super) const LANES: usize = 16;
@@ -36,7 +36,6 @@ macro_rules! lanewise {
 }
 
 lanewise!(Add, add, +=);
-lanewise!(Sub, sub, -=);
 lanewise!(Mul, mul, *=);
 
 /// Sums of the products a·b of each of `pairs`, times 1, y, y², … `POWERS` of them, down a column of vectors of a tile.

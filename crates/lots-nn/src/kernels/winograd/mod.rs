@@ -36,7 +36,7 @@ const MANY: usize = 1 << 15;
 const CHANNELS: usize = 128;
 const BACK_PANELS: usize = 2;
 const BACK_CHANNELS: usize = 64;
-/// So few vectors of tiles of a single image go the other way round: half of the last one may be empty.
+/// So few vectors of tiles of a single image go the other way round, with stored weights: half of the last one may be empty.
 const FEW: usize = 2;
 /// Floats at the points of one block of tiles, of all channels before and after the products.
 const BLOCK: usize = 1 << 19;
@@ -78,12 +78,15 @@ struct Way<'a> {
 impl Winograd {
     /// Of the weights `w`, [rows, taps² × channels] tap by tap; the same must be given to the other functions.
     pub(crate) fn new(isa: Isa, parallel: bool, taps: usize, w: &Packed) -> Self {
-        let (rows, channels) = (w.rows, w.depth / (taps * taps));
-        let mut all = Self { rows, channels, taps, stored: None, transposed: OnceLock::new() };
-        if rows * channels < MANY {
-            all.stored = Some(all.at_points(isa, parallel, w));
-        }
+        let many = w.rows * w.depth >= MANY * taps * taps;
+        let mut all = Self::not_stored(taps, w);
+        all.stored = (!many).then(|| all.at_points(isa, parallel, w));
         all
+    }
+
+    fn not_stored(taps: usize, w: &Packed) -> Self {
+        let (rows, channels) = (w.rows, w.depth / (taps * taps));
+        Self { rows, channels, taps, stored: None, transposed: OnceLock::new() }
     }
 
     /// The weights at the points, `[points²][rows / 16][channels][16]`.
@@ -201,8 +204,8 @@ impl Winograd {
         self.run(isa, parallel, &way, w, g, dx);
     }
 
-    #[allow(clippy::too_many_arguments, reason = "as above")]
     /// Block by block of tiles: all channels to the points, one product a point, all results back.
+    #[allow(clippy::too_many_arguments, reason = "as above")]
     fn run(&self, isa: Isa, parallel: bool, way: &Way<'_>, w: &Packed, x: &[f32], y: &mut [f32]) {
         let ((from, read, there), (to, written, back)) = (way.from, way.to);
         let (x_plane, y_plane) = (read.floats(), written.floats());

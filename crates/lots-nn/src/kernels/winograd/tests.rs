@@ -3,10 +3,10 @@
 //! Oracle: the plain convolution in f64. `cargo test -p lots-nn --lib winograd -- --nocapture` prints the table.
 
 use super::{Field, Winograd};
-use crate::kernels::{ConvShape, Isa, Packed, conv_valid};
+use crate::kernels::{ConvShape, Isa, LANES, Packed, conv_valid};
 
 /// Name, channels, rows, taps, height and width of the output: LeNet's, VGG-16's, ResNet-50's, the face descriptor's.
-const LAYERS: [(&str, usize, usize, usize, usize); 9] = [
+const LAYERS: [(&str, usize, usize, usize, usize); 10] = [
     ("LeNet conv2", 20, 50, 5, 8),
     ("VGG conv1_2", 64, 64, 3, 56),
     ("VGG conv2_2", 128, 128, 3, 56),
@@ -16,13 +16,25 @@ const LAYERS: [(&str, usize, usize, usize, usize); 9] = [
     ("ResNet-50 layer3", 256, 256, 3, 14),
     ("faces 32", 32, 32, 3, 35),
     ("faces 128", 128, 128, 3, 12),
+    ("of odd sizes", 150, 230, 3, 13),
 ];
 
-/// At most this many rows are compared: each is made alike.
+/// So many rows or channels are compared, evenly spread.
 const ROWS: usize = 8;
 
 /// How many times the plain convolution's error may be reached.
 const LIMIT: f64 = 10.0;
+
+/// Row `i` of [`ROWS`] out of `all`.
+fn picked(i: usize, all: usize) -> usize {
+    i * (all - 1) / (ROWS - 1)
+}
+
+/// The compared rows of `all`.
+fn compared(x: &[f32], all: usize) -> Vec<f32> {
+    let size = x.len() / all;
+    (0..ROWS).flat_map(|i| x[picked(i, all) * size..][..size].to_vec()).collect()
+}
 
 struct Draw(u64);
 
@@ -70,7 +82,7 @@ fn measure(channels: usize, rows: usize, taps: usize, side: usize) -> [[f64; 2];
     let field = Field { input: [wide; 2], output: [side; 2], pad: [0, 0] };
     let mut exact = vec![0.0; ROWS * side * side];
     for (i, sum) in exact.iter_mut().enumerate() {
-        let (row, y, x0) = (i / side / side, i / side % side, i % side);
+        let (row, y, x0) = (picked(i / side / side, rows), i / side % side, i % side);
         for channel in 0..channels {
             for tap in 0..taps * taps {
                 let place = (channel * wide + y + tap / taps) * wide + x0 + tap % taps;
@@ -92,7 +104,7 @@ fn measure(channels: usize, rows: usize, taps: usize, side: usize) -> [[f64; 2];
     let s = shape(channels, rows, wide, side);
     conv_valid(isa, false, &s, std::slice::from_ref(&packed), None, 1, &x, &mut plain);
     fast.forward(isa, false, &field, &packed, None, 1, &x, &mut tiled);
-    let forward = [plain, tiled].map(|y| errors(&y[..exact.len()], &exact));
+    let forward = [plain, tiled].map(|y| errors(&compared(&y, rows), &exact));
 
     // Back: the plain one is a convolution of the padded cotangent with turned weights.
     let far = side + 2 * (taps - 1);
@@ -103,7 +115,7 @@ fn measure(channels: usize, rows: usize, taps: usize, side: usize) -> [[f64; 2];
     }
     let mut exact = vec![0.0; ROWS * wide * wide];
     for (i, sum) in exact.iter_mut().enumerate() {
-        let (channel, y, x0) = (i / wide / wide, i / wide % wide, i % wide);
+        let (channel, y, x0) = (picked(i / wide / wide, channels), i / wide % wide, i % wide);
         for row in 0..rows {
             for tap in 0..taps * taps {
                 let place = (row * far + y + tap / taps) * far + x0 + tap % taps;
@@ -120,7 +132,7 @@ fn measure(channels: usize, rows: usize, taps: usize, side: usize) -> [[f64; 2];
     let s = shape(rows, channels, far, wide);
     conv_valid(isa, false, &s, &[turned], None, 1, &padded, &mut plain);
     fast.back(isa, false, &field, &packed, 1, &g, &mut tiled);
-    let [plain, tiled] = [plain, tiled].map(|x| errors(&x[..exact.len()], &exact));
+    let [plain, tiled] = [plain, tiled].map(|x| errors(&compared(&x, channels), &exact));
     [forward[0], forward[1], plain, tiled]
 }
 
@@ -142,4 +154,82 @@ fn errors_are_at_most_ten_times_those_of_the_plain_convolution() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:?}");
+}
+
+/// Packed weights [rows, taps² × channels].
+fn drawn(draw: &mut Draw, [rows, channels, taps]: [usize; 3]) -> Packed {
+    let w = draw.floats(rows * channels * taps * taps);
+    Packed::new(false, rows, channels * taps * taps, |row, k| w[row * channels * taps * taps + k])
+}
+
+/// Weights at the points are the same whether they are stored or made anew, in every instruction set, and so are results.
+#[test]
+fn weights_made_anew_are_the_stored_ones() {
+    let mut draw = Draw(3);
+    for shape @ [rows, channels, taps] in [[37, 20, 3], [230, 150, 3], [50, 70, 5], [16, 130, 5]] {
+        let w = drawn(&mut draw, shape);
+        // Two vectors of tiles of a single image, and nine.
+        for side in [18, 45] {
+            let field = Field { input: [side; 2], output: [side - taps + 3; 2], pad: [1, 1] };
+            for (isa, lanes) in Isa::available().into_iter().flat_map(|i| [(i, 1), (i, LANES)]) {
+                let anew = Winograd::not_stored(taps, &w);
+                let mut stored = anew.clone();
+                stored.stored = Some(stored.at_points(isa, true, &w));
+                let x = draw.floats(channels * side * side * lanes);
+                let g = draw.floats(rows * field.output[0] * field.output[1] * lanes);
+                let answers = [anew, stored].map(|way| {
+                    let (mut y, mut dx) = (vec![0.0; g.len()], vec![0.0; x.len()]);
+                    way.forward(isa, true, &field, &w, None, lanes, &x, &mut y);
+                    way.back(isa, true, &field, &w, lanes, &g, &mut dx);
+                    [y, dx].map(|x| x.into_iter().map(f32::to_bits).collect::<Vec<_>>())
+                });
+                assert!(answers[0] == answers[1], "{isa:?}, {lanes} lanes, {shape:?}, {side}");
+            }
+        }
+    }
+}
+
+/// Instruction sets with fused multiply-adds take weights to the same points.
+#[test]
+fn instruction_sets_agree_on_weights() {
+    let mut draw = Draw(4);
+    for shape in [[37, 20, 3], [50, 70, 5]] {
+        let w = drawn(&mut draw, shape);
+        let points: Vec<Vec<f32>> = Isa::available()
+            .into_iter()
+            .map(|isa| Winograd::new(isa, false, shape[2], &w).stored.unwrap())
+            .collect();
+        for (isa, other) in Isa::available().into_iter().zip(&points) {
+            for (&x, &y) in points[0].iter().zip(other) {
+                let near = (x - y).abs() <= 1e-5;
+                assert!(if isa == Isa::Portable { near } else { x.to_bits() == y.to_bits() });
+            }
+        }
+    }
+}
+
+/// A cotangent at one output comes back to the window that it saw; around it, in the tile, there may be rounding.
+#[test]
+fn what_an_output_does_not_see_gets_rounding_at_most() {
+    let mut draw = Draw(5);
+    for taps in [3, 5] {
+        let (rows, channels, side) = (16, 16, 20);
+        let w = drawn(&mut draw, [rows, channels, taps]);
+        let out = side - taps + 1;
+        let field = Field { input: [side; 2], output: [out; 2], pad: [0, 0] };
+        let (isa, way) = (Isa::best(), Winograd::new(Isa::best(), false, taps, &w));
+        let mut g = vec![0.0; rows * out * out];
+        g[5 * out + 6] = 1.0;
+        let mut dx = vec![0.0; channels * side * side];
+        way.back(isa, false, &field, &w, 1, &g, &mut dx);
+        for (at, x) in dx.iter().enumerate() {
+            let (y, column) = (at / side % side, at % side);
+            let seen = (5..5 + taps).contains(&y) && (6..6 + taps).contains(&column);
+            let tile = (4..4 + taps + 3).contains(&y) && (4..4 + taps + 3).contains(&column);
+            assert!(
+                seen || x.abs() <= 5e-6 && (tile || x.abs() == 0.0),
+                "{taps}: {x} at {y}, {column}"
+            );
+        }
+    }
 }
