@@ -67,7 +67,11 @@ impl Network for Graph {
 /// Calls `f`, on a thread of the pool where it splits the work of large operators: each of their many loops would have to be
 /// handed over from outside.
 fn on_pool<R: Send>(graph: &Graph, splits: bool, f: impl FnOnce() -> R + Send) -> R {
-    if splits && largest(graph) > WORTH / 4 { inside(f) } else { f() }
+    if splits && is_large(graph) { inside(f) } else { f() }
+}
+
+fn is_large(graph: &Graph) -> bool {
+    largest(graph) > WORTH / 4
 }
 
 /// Rows of one value of a block, [image][element].
@@ -99,6 +103,14 @@ struct GraphTrace<'g> {
     count: usize,
     block_size: usize,
     passed: Vec<Passed>,
+}
+
+impl Drop for GraphTrace<'_> {
+    /// Gives memory back where it was taken, so that it is used again.
+    fn drop(&mut self) {
+        let passed = std::mem::take(&mut self.passed);
+        on_pool(self.graph, split_inside(passed.len()), || drop(passed));
+    }
 }
 
 impl GraphTrace<'_> {
