@@ -12,10 +12,9 @@ use std::path::Path;
 use std::time::Instant;
 
 use goals::report;
-use lots::attack::{Argmax, Attack, Extent, Fgs, Fgv, Goal, Lots, Method, Target, attack};
-use lots::experiment::first_of_each_class;
-use lots::{Image, NamedImage, Split, Training, open_dataset, pass};
-use lots_nn::{Graph, lenet};
+use lots::attack::{Argmax, Attack, Extent, Fgs, Fgv, Goal, Method, Target, attack};
+use lots::{Image, pass};
+use lots_nn::Graph;
 use peer::{Peer, median, memory};
 use rayon::prelude::*;
 

@@ -1,5 +1,7 @@
 //! The work of Table 1: LOTS at every layer of a LeNet, from test digits towards all other classes.
 
+#![allow(dead_code, reason = "no benchmark uses all of it")]
+
 use lots::attack::{Attack, Extent, Goal, Lots, Target};
 use lots::experiment::first_of_each_class;
 use lots::{NamedImage, Split, Training, open_dataset};
