@@ -1,5 +1,7 @@
 //! Weights as the register tile wants them.
 
+use super::lanes::interleave_lanes;
+use super::simd::Isa;
 use crate::parallel::{WORTH, for_each_chunk};
 use crate::scratch::Buffer;
 
@@ -54,11 +56,7 @@ impl Packed {
             // Rows behind the last one are zeros already.
             let mut rows = Buffer::dirty(panel.len());
             rows.copy_from_slice(panel);
-            for (m, row) in rows.chunks_exact(depth).enumerate() {
-                for (to, x) in panel.chunks_exact_mut(PANEL).zip(row) {
-                    to[m] = *x;
-                }
-            }
+            fill_panel(&rows, depth, panel);
         });
         Self { rows, depth, data }
     }
@@ -103,11 +101,7 @@ impl Packed {
         self.data.resize(self.rows.div_ceil(PANEL) * self.depth * PANEL, 0.0);
         let parallel = parallel && self.data.len() > WORTH;
         for_each_chunk(parallel, &mut self.data, depth * PANEL, |p, panel| {
-            for (m, row) in from[p * PANEL * depth..].chunks_exact(depth).take(PANEL).enumerate() {
-                for (to, x) in panel.chunks_exact_mut(PANEL).zip(row) {
-                    to[m] = *x;
-                }
-            }
+            fill_panel(&from[p * PANEL * depth..], depth, panel);
         });
     }
 
@@ -120,4 +114,10 @@ impl Packed {
     pub(crate) fn panel(&self, row: usize) -> &[f32] {
         &self.data[row / PANEL * self.depth * PANEL..][..self.depth * PANEL]
     }
+}
+
+/// The first rows of `depth` numbers, sixteen at most, to a panel.
+fn fill_panel(rows: &[f32], depth: usize, panel: &mut [f32]) {
+    let rows: Vec<&[f32]> = rows.chunks_exact(depth.max(1)).take(PANEL).collect();
+    interleave_lanes(Isa::best(), &rows, panel);
 }

@@ -236,6 +236,7 @@ impl Conv {
         self.groups == 1
             && self.window.dilation == [1, 1]
             && self.window.kernel[1] * self.channels >= 32
+            && self.winograd.is_none()
     }
 
     /// Weights by kernel row, as sparse cotangents want them.
@@ -287,13 +288,6 @@ impl Conv {
         cotangent: &[f32],
         dx: &mut [f32],
     ) {
-        if self.winograd.is_some() {
-            let pixels = self.window.output[0] * self.window.output[1];
-            let mut dense = Buffer::dirty(self.rows() * pixels * run.lanes);
-            let kept = Kept { bytes: kept, floats: &[] };
-            pool.vjp(run, 0, kept, cotangent, &mut dense);
-            return self.vjp(run, 0, Kept::default(), &dense, dx);
-        }
         let s = self.shape();
         let mut image = Buffer::dirty(s.input[0] * s.input[1] * s.channels + line_length(&s));
         let mut winners = Winners::new(&s);
@@ -433,7 +427,12 @@ impl Operator for Conv {
     ) {
         let (s, w) = (self.shape(), &self.window);
         let image = self.channels * w.input[0] * w.input[1] * run.lanes;
-        if s.input == w.input && w.pad == [0, 0] {
+        if let Some(winograd) = &self.winograd {
+            let g = self.rows() * w.output[0] * w.output[1] * run.lanes;
+            for (x, g) in inputs[0].chunks_exact(image).zip(cotangent.chunks_exact(g)) {
+                winograd.weight_gradient(run.isa, &self.field(), x, g, &mut gradients[0]);
+            }
+        } else if s.input == w.input && w.pad == [0, 0] {
             conv_weight_gradient(
                 run.isa,
                 run.parallel,

@@ -227,13 +227,25 @@ pub(crate) fn add_row_sums(run: Run, x: &[f32], rows: usize, length: usize, sums
 }
 
 versioned! {
+    /// The sum of whole vectors: four of them side by side, so that none waits for another.
     fn lane_sum(x: &[f32]) -> f32 {
-        let mut parts = [0.0f32; LANES];
-        for x in x.chunks(LANES) {
-            for (part, x) in parts.iter_mut().zip(x) {
-                *part += x;
+        let mut parts = [0.0f32; 4 * LANES];
+        let (fours, rest) = x.as_chunks::<{ 4 * LANES }>();
+        for x in fours {
+            for i in 0..4 * LANES {
+                parts[i] += x[i];
             }
         }
-        parts.iter().sum::<f32>()
+        for (part, x) in parts.iter_mut().zip(rest) {
+            *part += x;
+        }
+        let mut half = 2 * LANES;
+        while half > 0 {
+            for i in 0..half {
+                parts[i] += parts[i + half];
+            }
+            half /= 2;
+        }
+        parts[0]
     }
 }

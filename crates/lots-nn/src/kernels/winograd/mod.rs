@@ -1,10 +1,11 @@
 //! Convolutions of stride 1 with 3 × 3 or 5 × 5 taps by Winograd's minimal filtering, and their adjoint.
 //!
 //! Tiles of 4 × 4 outputs go to 6 × 6 or 8 × 8 points, where a convolution is one matrix product a point, with 4 or 6.25
-//! times fewer multiplications. Back-projection is the transposed sequence with the same weights. A vector holds one tile
-//! of sixteen images that lie side by side, or sixteen tiles of a single image: both make the same numbers in the same
-//! order.
+//! times fewer multiplications. Back-projection is the transposed sequence with the same weights, and the weights' gradient
+//! (`gradient`) takes columns of both operands to points. A vector holds one tile of sixteen images that lie side by side, or sixteen tiles of
+//! a single image: both make the same numbers in the same order.
 
+mod gradient;
 mod matrices;
 mod patches;
 mod products;

@@ -3,7 +3,7 @@
 //! Oracle: the plain convolution in f64. `cargo test -p lots-nn --lib winograd -- --nocapture` prints the table.
 
 use super::{Field, Winograd};
-use crate::kernels::{ConvShape, Isa, LANES, Packed, conv_valid};
+use crate::kernels::{ConvShape, Isa, LANES, Packed, conv_valid, conv_weight_gradient};
 
 /// Name, channels, rows, taps, height and width of the output: LeNet's, VGG-16's, ResNet-50's, the face descriptor's.
 const LAYERS: [(&str, usize, usize, usize, usize); 10] = [
@@ -90,18 +90,8 @@ fn measure(channels: usize, rows: usize, taps: usize, side: usize) -> [[f64; 2];
             }
         }
     }
-    let shape = |channels, rows, input: usize, output: usize| ConvShape {
-        groups: 1,
-        channels,
-        rows,
-        kernel: [taps; 2],
-        stride: [1, 1],
-        dilation: [1, 1],
-        input: [input; 2],
-        output: [output; 2],
-    };
     let (mut plain, mut tiled) = (vec![0.0; rows * side * side], vec![0.0; rows * side * side]);
-    let s = shape(channels, rows, wide, side);
+    let s = shape(channels, rows, taps, side);
     conv_valid(isa, false, &s, std::slice::from_ref(&packed), None, 1, &x, &mut plain);
     fast.forward(isa, false, &field, &packed, None, 1, &x, &mut tiled);
     let forward = [plain, tiled].map(|y| errors(&compared(&y, rows), &exact));
@@ -129,11 +119,55 @@ fn measure(channels: usize, rows: usize, taps: usize, side: usize) -> [[f64; 2];
     let turned = Packed::new(false, channels, rows * taps * taps, |channel, k| {
         at(k % rows, channel, taps * taps - 1 - k / rows)
     });
-    let s = shape(rows, channels, far, wide);
+    let s = shape(rows, channels, taps, wide);
     conv_valid(isa, false, &s, &[turned], None, 1, &padded, &mut plain);
     fast.back(isa, false, &field, &packed, 1, &g, &mut tiled);
     let [plain, tiled] = [plain, tiled].map(|x| errors(&compared(&x, channels), &exact));
     [forward[0], forward[1], plain, tiled]
+}
+
+/// A convolution without padding, of `output` × `output` outputs.
+fn shape(channels: usize, rows: usize, taps: usize, output: usize) -> ConvShape {
+    ConvShape {
+        groups: 1,
+        channels,
+        rows,
+        kernel: [taps; 2],
+        stride: [1, 1],
+        dilation: [1, 1],
+        input: [output + taps - 1; 2],
+        output: [output; 2],
+    }
+}
+
+/// The weights' gradient of sixteen images in one layer: errors of the plain and of the fast one.
+fn measure_gradient(channels: usize, rows: usize, taps: usize, side: usize) -> [[f64; 2]; 2] {
+    let mut draw = Draw(2);
+    let (isa, wide, all_taps) = (Isa::best(), side + taps - 1, taps * taps);
+    let fast = Winograd::new(isa, false, taps, &drawn(&mut draw, [rows, channels, taps]));
+    let x =
+        draw.floats(channels * wide * wide * LANES).iter().map(|x| x.max(0.0)).collect::<Vec<_>>();
+    let g = draw.floats(rows * side * side * LANES);
+    let mut exact = vec![0.0; ROWS * ROWS * all_taps];
+    for (i, sum) in exact.iter_mut().enumerate() {
+        let (row, tap) = (picked(i / all_taps / ROWS, rows), i % all_taps);
+        let channel = picked(i / all_taps % ROWS, channels);
+        for y in 0..side {
+            let g = &g[(row * side + y) * side * LANES..][..side * LANES];
+            let x = &x[((channel * wide + y + tap / taps) * wide + tap % taps) * LANES..];
+            *sum += g.iter().zip(x).map(|(g, x)| f64::from(*g) * f64::from(*x)).sum::<f64>();
+        }
+    }
+    let compared = |dw: &[f32]| -> Vec<f32> {
+        let rows = compared(dw, rows);
+        rows.chunks_exact(channels * all_taps).flat_map(|row| compared(row, channels)).collect()
+    };
+    let (mut plain, mut tiled) =
+        (vec![0.0; rows * channels * all_taps], vec![0.0; rows * channels * all_taps]);
+    conv_weight_gradient(isa, false, &shape(channels, rows, taps, side), &x, &g, &mut plain);
+    let field = Field { input: [wide; 2], output: [side; 2], pad: [0, 0] };
+    fast.weight_gradient(isa, &field, &x, &g, &mut tiled);
+    [plain, tiled].map(|dw| errors(&compared(&dw), &exact))
 }
 
 #[test]
@@ -142,7 +176,13 @@ fn errors_are_at_most_ten_times_those_of_the_plain_convolution() {
     let mut wrong = Vec::new();
     for (name, channels, rows, taps, side) in LAYERS {
         let [plain, tiled, plain_back, tiled_back] = measure(channels, rows, taps, side);
-        for (way, plain, tiled) in [("forward", plain, tiled), ("back", plain_back, tiled_back)] {
+        let [plain_weights, tiled_weights] = measure_gradient(channels, rows, taps, side);
+        let ways = [
+            ("forward", plain, tiled),
+            ("back", plain_back, tiled_back),
+            ("weights", plain_weights, tiled_weights),
+        ];
+        for (way, plain, tiled) in ways {
             let ratios = [tiled[0] / plain[0], tiled[1] / plain[1]];
             println!(
                 "{name:<17} {way:<8} {:.1e} {:.1e}   {:.1e} {:.1e}   {:>4.1} {:>4.1}",
@@ -230,6 +270,43 @@ fn what_an_output_does_not_see_gets_rounding_at_most() {
                 seen || x.abs() <= 5e-6 && (tile || x.abs() == 0.0),
                 "{taps}: {x} at {y}, {column}"
             );
+        }
+    }
+}
+
+/// Oracle: the plain gradient, on sizes that leave tiles, panels and blocks of tiles unfilled, with padding, in every
+/// instruction set; and what was there stays and is added to.
+#[test]
+fn weight_gradients_by_tiles_are_the_plain_ones() {
+    let mut draw = Draw(6);
+    for (rows, channels, taps, output, pad) in [
+        (50, 20, 5, [8, 8], 0),
+        (17, 16, 3, [9, 5], 1),
+        (16, 33, 5, [1, 2], 2),
+        (70, 40, 3, [19, 30], 1),
+    ] {
+        let input = output.map(|n| n + taps - 1 - 2 * pad);
+        let field = Field { input, output, pad: [pad; 2] };
+        let w = drawn(&mut draw, [rows, channels, taps]);
+        let x = draw.floats(channels * input[0] * input[1] * LANES);
+        let g = draw.floats(rows * output[0] * output[1] * LANES);
+        let before = draw.floats(rows * channels * taps * taps);
+        let padded = output.map(|n| n + taps - 1);
+        let mut wide = vec![0.0; channels * padded[0] * padded[1] * LANES];
+        for (i, row) in x.chunks_exact(input[1] * LANES).enumerate() {
+            let (channel, y) = (i / input[0], i % input[0]);
+            let to = ((channel * padded[0] + y + pad) * padded[1] + pad) * LANES;
+            wide[to..to + row.len()].copy_from_slice(row);
+        }
+        for isa in Isa::available() {
+            let s = ConvShape { input: padded, output, ..shape(channels, rows, taps, 1) };
+            let (mut plain, mut tiled) = (before.clone(), before.clone());
+            conv_weight_gradient(isa, false, &s, &wide, &g, &mut plain);
+            let fast = Winograd::new(isa, false, taps, &w);
+            fast.weight_gradient(isa, &field, &x, &g, &mut tiled);
+            let exact: Vec<f64> = plain.iter().map(|&x| f64::from(x)).collect();
+            let [_, largest] = errors(&tiled, &exact);
+            assert!(largest < 5e-6, "{isa:?}, {rows} rows, {channels} channels: {largest}");
         }
     }
 }

@@ -45,6 +45,12 @@ impl Matrix<6, 6> for Back<Three> {
 impl Matrix<6, 4> for Back<Three> {
     const M: [[f32; 4]; 6] = transposed(&<Three as Matrix<4, 6>>::M);
 }
+impl Matrix<3, 6> for Back<Three> {
+    const M: [[f32; 6]; 3] = transposed(&<Three as Matrix<6, 3>>::M);
+}
+impl Matrix<5, 8> for Back<Five> {
+    const M: [[f32; 8]; 5] = transposed(&<Five as Matrix<8, 5>>::M);
+}
 impl Matrix<8, 8> for Back<Five> {
     const M: [[f32; 8]; 8] = transposed(&<Five as Matrix<8, 8>>::M);
 }
@@ -65,6 +71,8 @@ pub(super) enum Transform {
     OutputBack,
     /// From the points to the input's cotangent, `Bᵀ m B`.
     InputBack,
+    /// From the points to the weights' gradient, `Gᵀ m`: of columns only, as [`apply_line`] does it.
+    WeightsBack,
 }
 
 /// Vectors of sixteen in a square: element (y, x) at `start + y · row + x · column`.
@@ -82,6 +90,20 @@ impl Square {
     }
 }
 
+/// Vectors of sixteen in a line: element x at `start + x · step`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Line {
+    pub(super) start: usize,
+    pub(super) step: usize,
+}
+
+impl Line {
+    /// Behind the last float of a line of `side` vectors.
+    fn end(&self, side: usize) -> usize {
+        self.start + (side - 1) * self.step + PANEL
+    }
+}
+
 /// Applies `transform` of a filter with `taps` taps (3 or 5) on an axis to one square; `start` is added to each result.
 ///
 /// # Safety
@@ -94,29 +116,50 @@ pub(super) unsafe fn apply(
     start: f32,
     to: (Shared<'_>, Square),
 ) {
-    let points = taps + TILE - 1;
-    let (read, written) = match transform {
-        Transform::Input | Transform::InputBack => (points, points),
-        Transform::Output => (points, TILE),
-        Transform::OutputBack => (TILE, points),
-        Transform::Weights => (taps, points),
-    };
+    let (read, written) = transform.sides(taps);
     assert!(from.1.end(read) <= from.0.len());
     let (x, y) = (from.0[from.1.start..].as_ptr(), to.0.pointer(to.1.start, to.1.end(written)));
-    let one = One { transform, taps, x, from: from.1, start, y, to: to.1 };
-    // SAFETY: the lengths were checked; `isa` exists only where it was detected.
-    unsafe {
-        match isa {
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => avx512(&one),
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => avx2(&one),
-            Isa::Portable => chosen::<Portable>(&one),
+    let one = One { transform, taps, x, from: from.1, start, y, to: to.1, line: false };
+    // SAFETY: the lengths were checked.
+    unsafe { one.run(isa) };
+}
+
+/// Applies `transform`, as [`apply`] to one axis of a square, to one line.
+///
+/// # Safety
+/// As [`apply`].
+pub(super) unsafe fn apply_line(
+    isa: Isa,
+    transform: Transform,
+    taps: usize,
+    from: (&[f32], Line),
+    to: (Shared<'_>, Line),
+) {
+    let (read, written) = transform.sides(taps);
+    assert!(from.1.end(read) <= from.0.len());
+    let (x, y) = (from.0[from.1.start..].as_ptr(), to.0.pointer(to.1.start, to.1.end(written)));
+    let square = |line: Line| Square { start: line.start, row: 0, column: line.step };
+    let (from, to) = (square(from.1), square(to.1));
+    let one = One { transform, taps, x, from, start: 0.0, y, to, line: true };
+    // SAFETY: the lengths were checked.
+    unsafe { one.run(isa) };
+}
+
+impl Transform {
+    /// Vectors on an axis that are read, and that are written.
+    fn sides(self, taps: usize) -> (usize, usize) {
+        let points = taps + TILE - 1;
+        match self {
+            Self::Input | Self::InputBack => (points, points),
+            Self::Output => (points, TILE),
+            Self::OutputBack => (TILE, points),
+            Self::Weights => (taps, points),
+            Self::WeightsBack => (points, taps),
         }
     }
 }
 
-/// One square to transform.
+/// One square, or only its first row, to transform.
 struct One {
     transform: Transform,
     taps: usize,
@@ -125,6 +168,24 @@ struct One {
     start: f32,
     y: *mut f32,
     to: Square,
+    line: bool,
+}
+
+impl One {
+    /// # Safety
+    /// Bounds were checked by [`apply`] or [`apply_line`].
+    unsafe fn run(&self, isa: Isa) {
+        // SAFETY: the caller's promise; `isa` exists only where it was detected.
+        unsafe {
+            match isa {
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx512 => avx512(self),
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx2 => avx2(self),
+                Isa::Portable => chosen::<Portable>(self),
+            }
+        }
+    }
 }
 
 /// # Safety
@@ -157,24 +218,37 @@ unsafe fn chosen<S: Simd>(one: &One) {
             (Transform::Weights, 3) => sandwich::<S, Three, 6, 3>(one),
             (Transform::OutputBack, 3) => sandwich::<S, Back<Three>, 6, 4>(one),
             (Transform::InputBack, 3) => sandwich::<S, Back<Three>, 6, 6>(one),
+            (Transform::WeightsBack, 3) => sandwich::<S, Back<Three>, 3, 6>(one),
             (Transform::Input, _) => sandwich::<S, Five, 8, 8>(one),
             (Transform::Output, _) => sandwich::<S, Five, 4, 8>(one),
             (Transform::Weights, _) => sandwich::<S, Five, 8, 5>(one),
             (Transform::OutputBack, _) => sandwich::<S, Back<Five>, 8, 4>(one),
             (Transform::InputBack, _) => sandwich::<S, Back<Five>, 8, 8>(one),
+            (Transform::WeightsBack, _) => sandwich::<S, Back<Five>, 5, 8>(one),
         }
     }
 }
 
-/// `y = start + M x Mᵀ`.
+/// `y = start + M x Mᵀ`, or `y = start + M x` of a line.
 ///
 /// # Safety
-/// The instruction set of `S` is present; `x` holds a square of C × C vectors, `y` has room for one of R × R.
+/// The instruction set of `S` is present; `x` holds a square of C × C vectors, `y` has room for one of R × R; or lines of them.
 #[inline(always)]
 unsafe fn sandwich<S: Simd, M: Matrix<R, C>, const R: usize, const C: usize>(one: &One) {
     let One { x, from, y, to, .. } = *one;
     // SAFETY: the caller's promise.
     unsafe {
+        if one.line {
+            let mut vector = [S::splat(0.0); C];
+            for (at, v) in vector.iter_mut().enumerate() {
+                *v = S::load(x.add(at * from.column));
+            }
+            let done = rows::<S, M, R, C>(&vector, S::splat(one.start));
+            for (at, v) in done.into_iter().enumerate() {
+                S::store(y.add(at * to.column), v);
+            }
+            return;
+        }
         // Written whole, column by column, before it is read.
         let mut half = [const { [const { MaybeUninit::<S::V>::uninit() }; C] }; R];
         for column in 0..C {
@@ -213,18 +287,14 @@ unsafe fn rows<S: Simd, M: Matrix<R, C>, const R: usize, const C: usize>(
     unsafe {
         let mut y = [S::splat(0.0); R];
         // Row by row with a number that the compiler knows: zeros of the matrix cost nothing.
-        y[0] = row::<S, M, R, C, 0>(x, start);
-        y[1] = row::<S, M, R, C, 1>(x, start);
-        y[2] = row::<S, M, R, C, 2>(x, start);
-        y[3] = row::<S, M, R, C, 3>(x, start);
-        if R > 4 {
-            y[4 % R] = row::<S, M, R, C, 4>(x, start);
-            y[5 % R] = row::<S, M, R, C, 5>(x, start);
+        macro_rules! each {
+            ($($i:literal)*) => {$(
+                if $i < R {
+                    y[$i % R] = row::<S, M, R, C, $i>(x, start);
+                }
+            )*};
         }
-        if R > 6 {
-            y[6 % R] = row::<S, M, R, C, 6>(x, start);
-            y[7 % R] = row::<S, M, R, C, 7>(x, start);
-        }
+        each!(0 1 2 3 4 5 6 7);
         y
     }
 }
