@@ -6,6 +6,13 @@ use std::io::Write;
 /// How many times as fast two threads should be as one.
 const THREADS: f64 = 1.8;
 
+/// Whether a word of the command line is in the title of a job, or there are none.
+#[allow(dead_code, reason = "benchmarks of one job do not choose")]
+pub(crate) fn is_chosen(title: &str) -> bool {
+    let mut words = std::env::args().skip(1).filter(|word| !word.starts_with('-')).peekable();
+    words.peek().is_none() || words.any(|word| title.contains(&word))
+}
+
 /// One row. What is not measured is not shown.
 pub(crate) struct Goal<'a> {
     pub(crate) job: &'a str,

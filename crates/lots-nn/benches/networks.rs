@@ -1,5 +1,5 @@
 //! Large networks here and in PyTorch, in turn: VGG-16 and ResNet-50 at 224×224, a face recogniser at 150×150. `bench/peers/run.sh`
-//! calls it with its Python.
+//! calls it with its Python. Words behind `--` choose jobs by their titles.
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark")]
 
 #[path = "../../../bench/peers/goals.rs"]
@@ -92,14 +92,18 @@ fn main() {
     let Some(mut peer) = Peer::start(SCRIPT, &[path]) else { return };
     std::fs::copy(FACE, folder.path().join("face.onnx")).unwrap();
     println!("medians of {ROUNDS} interleaved rounds");
-    let mut networks: Vec<&str> = WORK.iter().map(|work| work.network).collect();
+    let chosen: Vec<usize> =
+        (0..WORK.len()).filter(|&at| goals::is_chosen(WORK[at].title)).collect();
+    let mut networks: Vec<&str> = chosen.iter().map(|&at| WORK[at].network).collect();
     networks.dedup();
-    for name in networks {
+    for name in &networks {
         peer.ask(&format!("export {name}"));
     }
-    check_face(folder.path(), &mut peer);
+    if networks.contains(&"face") {
+        check_face(folder.path(), &mut peer);
+    }
     let goals: Vec<Goal<'_>> =
-        (0..WORK.len()).map(|at| measure(at, folder.path(), &mut peer)).collect();
+        chosen.iter().map(|&at| measure(at, folder.path(), &mut peer)).collect();
     peer.quit();
     println!(
         "\nmemory is what a process of its own needs above what it has before the job, loading included"

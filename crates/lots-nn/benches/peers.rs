@@ -1,5 +1,5 @@
 //! The same work on LeNet here and in PyTorch, in turn, with the ratio to the fastest way that PyTorch does it.
-//! `bench/peers/run.sh` calls it with its Python.
+//! `bench/peers/run.sh` calls it with its Python. Words behind `--` choose jobs by their titles.
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark")]
 
 #[path = "../../../bench/peers/goals.rs"]
@@ -96,7 +96,7 @@ fn main() {
     println!("medians of {ROUNDS} interleaved rounds");
     check_cotangents(&mut cotangents);
     let mut goals = Vec::new();
-    for work in &WORK {
+    for work in WORK.iter().filter(|work| goals::is_chosen(work.title)) {
         let peer = if work.script == "lenet.py" { &mut lenet } else { &mut cotangents };
         goals.push(measure(work, peer, &arguments(work.script)));
     }

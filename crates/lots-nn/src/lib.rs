@@ -29,6 +29,8 @@ mod outline;
 mod parallel;
 mod preprocessing;
 mod scratch;
+#[cfg(feature = "parallel")]
+mod team;
 mod tensor;
 #[cfg(test)]
 mod tests;

@@ -1,12 +1,20 @@
 //! Loops over all processor cores, or over one where the feature `parallel` is off.
 
+#[cfg(feature = "parallel")]
+use crate::team::{Loop, together, with_loop};
+#[cfg(feature = "parallel")]
+use std::sync::{Mutex, PoisonError};
+
 /// Calls `f` for 0..n, in parallel when asked for and built in. The calls must not depend on each other.
 pub(crate) fn for_each(parallel: bool, n: usize, f: impl Fn(usize) + Send + Sync) {
     #[cfg(feature = "parallel")]
     if parallel && n > 1 {
         use rayon::prelude::*;
-        (0..n).into_par_iter().for_each(f);
-        return;
+        return with_loop(|way| match way {
+            Loop::Team(team) => team.run(n, &f),
+            Loop::Pool => (0..n).into_par_iter().for_each(f),
+            Loop::Alone => (0..n).for_each(f),
+        });
     }
     let _ = parallel;
     (0..n).for_each(f);
@@ -36,16 +44,30 @@ pub(crate) fn map<T: Send, R: Send>(
     #[cfg(feature = "parallel")]
     if parallel && items.len() > 1 {
         use rayon::prelude::*;
-        return items.into_par_iter().map(f).collect();
+        return with_loop(|way| match way {
+            Loop::Team(team) => {
+                let places: Vec<_> =
+                    items.into_iter().map(|item| Mutex::new((Some(item), None))).collect();
+                team.run(places.len(), &|i| {
+                    // Each is locked once here: never poisoned, never waited for.
+                    let mut place = places[i].lock().unwrap_or_else(PoisonError::into_inner);
+                    place.1 = place.0.take().map(&f);
+                });
+                let done = places.into_iter().map(Mutex::into_inner);
+                done.filter_map(|place| place.unwrap_or_else(PoisonError::into_inner).1).collect()
+            }
+            Loop::Pool => items.into_par_iter().map(f).collect(),
+            Loop::Alone => items.into_iter().map(f).collect(),
+        });
     }
     let _ = parallel;
     items.into_iter().map(f).collect()
 }
 
-/// Runs `f` on a thread of the pool: loops inside it then start at once, without handing over from outside.
-pub(crate) fn inside<R: Send>(f: impl FnOnce() -> R + Send) -> R {
+/// Calls `f`, whose many short loops find the other threads awake.
+pub(crate) fn inside<R>(f: impl FnOnce() -> R) -> R {
     #[cfg(feature = "parallel")]
-    return rayon::scope(|_| f());
+    return together(f);
     #[cfg(not(feature = "parallel"))]
     f()
 }
