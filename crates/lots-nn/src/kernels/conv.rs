@@ -8,6 +8,7 @@ use super::tile::{DOT, Dot, Shared, Start, Tap, Taps, Tile};
 use super::{LANES, versioned};
 use crate::parallel::{WORTH, for_each};
 use crate::scratch::Buffer;
+use std::ops::Range;
 
 /// A convolution over an input that is already padded: every tap of every output lies inside it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +25,8 @@ pub(crate) struct ConvShape {
     pub(crate) dilation: [usize; 2],
     /// Height and width of the padded input.
     pub(crate) input: [usize; 2],
+    /// The first row of it that is no padding and the end of those, and the same of columns: [`ConvShape::seen`].
+    pub(crate) inside: [[usize; 2]; 2],
     /// Height and width of the output.
     pub(crate) output: [usize; 2],
 }
@@ -51,6 +54,15 @@ impl ConvShape {
     pub(crate) fn corner(&self, pixel: usize) -> usize {
         let (y, x) = (pixel / self.output[1], pixel % self.output[1]);
         y * self.stride[0] * self.input[1] + x * self.stride[1]
+    }
+
+    /// Which taps of the output at `at` on `axis` see more than padding.
+    fn seen(&self, axis: usize, at: usize) -> Range<usize> {
+        let [first, end] = self.inside[axis];
+        let (place, dilation) = (at * self.stride[axis], self.dilation[axis]);
+        let before = |limit: usize| limit.saturating_sub(place).div_ceil(dilation);
+        let end = before(end).min(self.kernel[axis]);
+        before(first).min(end)..end
     }
 
     /// How far `tap` lies behind the top left one.
@@ -102,47 +114,79 @@ fn lane_blocked(
     x: &[f32],
     y: &mut [f32],
 ) {
-    // A chain runs over the channels of a tap; where there is only one, over the taps of a row.
-    let (runs, depth, b_step) = match s.channels {
-        1 => (s.kernel[0], s.kernel[1], s.dilation[1]),
-        _ => (s.taps(), s.channels, s.plane()),
-    };
-    let taps: Taps = (0..runs)
-        .map(|t| Tap { a: t * depth * PANEL, b: s.reach(t * s.taps() / runs) * LANES })
-        .collect();
-    let corners: Vec<usize> = (0..s.pixels()).map(|p| s.corner(p) * LANES).collect();
-    let places: Vec<usize> = (0..s.pixels()).map(|p| p * LANES).collect();
+    let alike = alike(s);
+    let b_step = if s.channels == 1 { s.dilation[1] } else { s.plane() };
     let y = Shared::new(y);
     let parallel = parallel && s.rows * s.depth() * s.pixels() * LANES > 8 * WORTH;
     let parts = if parallel { TASKS.div_ceil(s.rows.div_ceil(PANEL)) } else { 1 };
     for_each(parallel, s.rows.div_ceil(PANEL) * parts, |task| {
         let (panel, part) = (task / parts * PANEL, task % parts);
-        let pixels = part * s.pixels() / parts..(part + 1) * s.pixels() / parts;
         let packed = w.panel(panel);
         for (m, count) in row_tiles(PANEL.min(s.rows - panel), isa.tile_rows()) {
             let row = panel + m;
             let most = isa.tile_vectors(count);
-            let corners = corners[pixels.clone()].chunks(most);
-            for (b_vectors, c_vectors) in corners.zip(places[pixels.clone()].chunks(most)) {
-                let tile = Tile {
-                    taps: &taps,
-                    depth,
-                    a: &packed[m..],
-                    a_row: 1,
-                    a_step: PANEL,
-                    b: x,
-                    b_step: b_step * LANES,
-                    b_vectors,
-                    start: bias.map_or(Start::Zero, |b| Start::Rows(&b[row..])),
-                    rows: count,
-                };
-                // SAFETY: these rows of these pixels are written by this call alone.
-                unsafe {
-                    tile.run(isa, y, row * s.pixels() * LANES, s.pixels() * LANES, c_vectors)
-                };
+            for Alike { taps, depth, corners, places } in &alike {
+                let share = part * places.len() / parts..(part + 1) * places.len() / parts;
+                let corners = corners[share.clone()].chunks(most);
+                for (b_vectors, c_vectors) in corners.zip(places[share].chunks(most)) {
+                    let tile = Tile {
+                        taps,
+                        depth: *depth,
+                        a: &packed[m..],
+                        a_row: 1,
+                        a_step: PANEL,
+                        b: x,
+                        b_step: b_step * LANES,
+                        b_vectors,
+                        start: bias.map_or(Start::Zero, |b| Start::Rows(&b[row..])),
+                        rows: count,
+                    };
+                    // SAFETY: these rows of these pixels are written by this call alone.
+                    unsafe {
+                        tile.run(isa, y, row * s.pixels() * LANES, s.pixels() * LANES, c_vectors)
+                    };
+                }
             }
         }
     });
+}
+
+/// Pixels of the output whose windows meet the padding alike.
+struct Alike {
+    /// The taps that see more than padding: the others would add zeros.
+    taps: Taps,
+    depth: usize,
+    /// Where each pixel's top left tap lies in a plane, and the pixel itself.
+    corners: Vec<usize>,
+    places: Vec<usize>,
+}
+
+fn alike(s: &ConvShape) -> Vec<Alike> {
+    let mut all: Vec<([Range<usize>; 2], Vec<usize>)> = Vec::new();
+    for pixel in 0..s.pixels() {
+        let seen = [s.seen(0, pixel / s.output[1]), s.seen(1, pixel % s.output[1])];
+        match all.iter_mut().find(|(others, _)| *others == seen) {
+            Some((_, pixels)) => pixels.push(pixel),
+            None => all.push((seen, vec![pixel])),
+        }
+    }
+    let one = |([down, across], pixels): ([Range<usize>; 2], Vec<usize>)| {
+        let tap = |y: usize, x: usize| y * s.kernel[1] + x;
+        let start = |tap: usize| Tap { a: tap * s.channels * PANEL, b: s.reach(tap) * LANES };
+        // A chain runs over the channels of a tap; where there is only one, over the taps of a row.
+        let (taps, depth) = match s.channels {
+            1 if across.is_empty() => (Taps::default(), 0),
+            1 => (down.map(|y| start(tap(y, across.start))).collect(), across.len()),
+            _ => {
+                let row = |y: usize| across.clone().map(move |x| (y, x));
+                (down.flat_map(row).map(|(y, x)| start(tap(y, x))).collect(), s.channels)
+            }
+        };
+        let corners = pixels.iter().map(|&p| s.corner(p) * LANES).collect();
+        let places = pixels.iter().map(|p| p * LANES).collect();
+        Alike { taps, depth, corners, places }
+    };
+    all.into_iter().map(one).collect()
 }
 
 /// `dw[row][channel][tap] += Σ over images and pixels of g · x` for lane-blocked images.

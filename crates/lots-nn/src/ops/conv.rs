@@ -152,6 +152,7 @@ impl Conv {
             stride: w.stride,
             dilation: w.dilation,
             input: [reach(0), reach(1)],
+            inside: [0, 1].map(|a| [w.pad[a], w.pad[a] + w.input[a]].map(|at| at.min(reach(a)))),
             output: w.output,
         }
     }

@@ -199,21 +199,22 @@ versioned! {
         let all = y.len();
         for (p, (x, y)) in x.chunks_exact(plane * L).zip(y.chunks_exact_mut(outputs * L)).enumerate() {
             for (o, (taps, y)) in taps.chunks_exact(size).zip(y.chunks_exact_mut(L)).enumerate() {
+                // The first tap wins without a contest, so that padding never does.
+                let mut inside = taps.iter().enumerate().filter(|(_, at)| **at != u32::MAX);
                 let mut best = [f32::NEG_INFINITY; L];
                 let mut winner = [0u32; L];
-                let mut first = true;
-                for (t, &at) in taps.iter().enumerate() {
-                    if at == u32::MAX {
-                        continue;
-                    }
-                    let v = &x[at as usize * L..][..L];
+                if let Some((t, &at)) = inside.next() {
+                    best.copy_from_slice(&x[at as usize * L..][..L]);
+                    winner = [t as u32; L];
+                }
+                for (t, &at) in inside {
+                    let mut v = [0.0; L];
+                    v.copy_from_slice(&x[at as usize * L..][..L]);
                     for l in 0..L {
-                        // The first tap wins without a contest, so that padding never does; not a number wins, to be seen.
-                        let wins = first | (v[l] > best[l]) | v[l].is_nan();
-                        best[l] = if wins { v[l] } else { best[l] };
+                        let (larger, wins) = larger(best[l], v[l]);
+                        best[l] = larger;
                         winner[l] = if wins { t as u32 } else { winner[l] };
                     }
-                    first = false;
                 }
                 y.copy_from_slice(&best);
                 for (digit, kept) in kept.chunks_exact_mut(all).enumerate() {

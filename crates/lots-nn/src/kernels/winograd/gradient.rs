@@ -4,7 +4,7 @@
 //! Only columns go to points. With both axes, sums of thousands of terms would lose more digits than the limit of `tests.rs`
 //! allows.
 
-use super::transform::{Line, Transform, apply_line};
+use super::transform::{Steps, Transform, apply};
 use super::{Field, TILE, Winograd};
 use crate::kernels::conv::add;
 use crate::kernels::matmul::row_tiles;
@@ -88,11 +88,12 @@ impl Winograd {
             (0..taps * channels).flat_map(|at| rows.clone().step_by(PANEL).map(move |p| (at, p)))
         {
             let (tap, channel) = (at / channels, at % channels);
-            let from = Line { start: at * WIDTH + panel - rows.start, step: point };
             let mut copy = [0.0; TAPS * PANEL];
-            let to = (Shared::new(&mut copy), Line { start: 0, step: PANEL });
+            let line = |column| Steps { row: None, column };
+            let (from, to) = ((sums, line(point)), (Shared::new(&mut copy), line(PANEL)));
+            let place = [[at * WIDTH + panel - rows.start, 0]];
             // SAFETY: `copy` is this call's own.
-            unsafe { apply_line(isa, Transform::WeightsBack, taps, (sums, from), to) };
+            unsafe { apply(isa, Transform::WeightsBack, taps, from, 0.0, to, &place) };
             for row in panel..rows.end.min(panel + PANEL) {
                 let dw = &mut dw[((row * channels + channel) * taps + tap) * taps..][..taps];
                 for (dw, x) in dw.iter_mut().zip(copy[row - panel..].iter().step_by(PANEL)) {
@@ -134,6 +135,7 @@ impl Cut {
         let to = Shared::new(to);
         let mut line = Buffer::zeroed((self.across * TILE + self.overlap) * PANEL);
         let inside = (line.len() / PANEL - self.pad[1].min(line.len() / PANEL)).min(width) * PANEL;
+        let mut places = vec![[0; 2]; self.across];
         let planes = x.chunks_exact(height * width * LANES).skip(channels.start);
         for (channel, plane) in planes.take(channels.len()).enumerate() {
             for (n, y) in lines.clone().enumerate() {
@@ -142,14 +144,14 @@ impl Cut {
                     Some(y) => part.copy_from_slice(&plane[y * width * LANES..][..inside]),
                     None => part.fill(0.0),
                 }
-                for tile in 0..self.across {
-                    let from = Line { start: tile * TILE * PANEL, step: PANEL };
-                    let start = ((channel * lines.len() + n) * self.across + tile) * PANEL;
-                    // SAFETY: `to` is this call's own.
-                    unsafe {
-                        apply_line(isa, transform, taps, (&line, from), (to, Line { start, step }));
-                    }
+                let start = (channel * lines.len() + n) * self.across;
+                for (tile, place) in places.iter_mut().enumerate() {
+                    *place = [tile * TILE * PANEL, (start + tile) * PANEL];
                 }
+                let (from, column) = (Steps { row: None, column: PANEL }, step);
+                let to = (to, Steps { row: None, column });
+                // SAFETY: `to` is this call's own.
+                unsafe { apply(isa, transform, taps, (&line, from), 0.0, to, &places) };
             }
         }
         step

@@ -24,7 +24,7 @@ use std::sync::OnceLock;
 
 use patches::{Patches, Place};
 use products::{Product, few_columns};
-use transform::{Square, Transform, apply};
+use transform::{Steps, Transform, apply};
 
 /// Outputs of a tile on each axis.
 const TILE: usize = 4;
@@ -122,14 +122,13 @@ impl Winograd {
     ) {
         let from = w.panel(panel * PANEL);
         let tap = self.channels * PANEL;
-        for (n, channel) in channels.enumerate() {
-            let taps = Square { start: channel * PANEL, row: self.taps * tap, column: tap };
-            let points =
-                Square { start: at + n * PANEL, row: self.points() * point, column: point };
-            // SAFETY: the caller's promise.
-            unsafe {
-                apply(isa, Transform::Weights, self.taps, (from, taps), 0.0, (to, points));
-            }
+        let taps = Steps { row: Some(self.taps * tap), column: tap };
+        let points = Steps { row: Some(self.points() * point), column: point };
+        let places: Vec<[usize; 2]> =
+            channels.enumerate().map(|(n, c)| [c * PANEL, at + n * PANEL]).collect();
+        // SAFETY: the caller's promise.
+        unsafe {
+            apply(isa, Transform::Weights, self.taps, (from, taps), 0.0, (to, points), &places);
         }
     }
 
@@ -230,27 +229,28 @@ impl Winograd {
             };
             let (read_places, written_places) = (placed(&read), placed(&written));
             let (before_step, after_step) = (length(from, vectors), length(to, vectors));
-            let square = |step: usize, channel: usize, v: usize| Square {
-                start: (channel * vectors + v) * PANEL,
-                row: self.points() * step,
-                column: step,
-            };
+            let at_points = |step: usize| Steps { row: Some(self.points() * step), column: step };
+            let place = |channel: usize, v: usize| (channel * vectors + v) * PANEL;
+            let (before_steps, after_steps) = (at_points(before_step), at_points(after_step));
             let points_of = Shared::new(&mut before);
             for_each(parallel, from, |channel| {
                 let plane = &x[channel * x_plane..][..x_plane];
+                let to = (points_of, before_steps);
+                let mut whole = Vec::new();
                 let mut copy = [0.0; POINTS * POINTS * PANEL];
-                for (v, place) in read_places.iter().enumerate() {
-                    let source = match read.whole(place) {
-                        Some(square) => (plane, square),
-                        None => {
-                            read.read(isa, plane, place, &mut copy);
-                            (&copy[..], read.copied())
-                        }
-                    };
-                    let square = square(before_step, channel, v);
+                for (v, patch) in read_places.iter().enumerate() {
+                    let to_place = place(channel, v);
+                    if let Some(start) = read.whole(patch) {
+                        whole.push([start, to_place]);
+                        continue;
+                    }
+                    read.read(isa, plane, patch, &mut copy);
+                    let source = (&copy[..], read.copied());
                     // SAFETY: this channel's points are written by this call alone.
-                    unsafe { apply(isa, there, self.taps, source, 0.0, (points_of, square)) };
+                    unsafe { apply(isa, there, self.taps, source, 0.0, to, &[[0, to_place]]) };
                 }
+                // SAFETY: as above.
+                unsafe { apply(isa, there, self.taps, (plane, read.steps()), 0.0, to, &whole) };
             });
             // Of a single image.
             let columns = (read.count() - first * LANES / read.lanes).min(vectors * PANEL);
@@ -272,22 +272,28 @@ impl Winograd {
             let after = &after[..];
             for_each(parallel, to, |channel| {
                 let start = way.bias.map_or(0.0, |b| b[channel]);
+                let source = (after, after_steps);
+                let mut whole = Vec::new();
                 let mut copy = [0.0; POINTS * POINTS * PANEL];
-                for (v, place) in written_places.iter().enumerate() {
-                    let source = (after, square(after_step, channel, v));
-                    // SAFETY: this channel's plane is written by this call alone.
-                    let plane = unsafe { y.slice(channel * y_plane, y_plane) };
-                    let (out, square, copied) = match written.whole(place) {
-                        Some(square) if !way.back => (Shared::new(plane), square, false),
-                        _ => (Shared::new(&mut copy), written.copied(), true),
-                    };
-                    // SAFETY: the plane and the copy are this call's own.
-                    unsafe { apply(isa, back, self.taps, source, start, (out, square)) };
-                    if copied {
-                        // SAFETY: as above.
-                        let plane = unsafe { y.slice(channel * y_plane, y_plane) };
-                        written.write(isa, plane, place, &copy, way.back);
+                for (v, patch) in written_places.iter().enumerate() {
+                    let from_place = place(channel, v);
+                    if let Some(start) = written.whole(patch).filter(|_| !way.back) {
+                        whole.push([from_place, start]);
+                        continue;
                     }
+                    let out = (Shared::new(&mut copy), written.copied());
+                    // SAFETY: the copy is this call's own, and so is this channel's plane.
+                    let plane = unsafe {
+                        apply(isa, back, self.taps, source, start, out, &[[from_place, 0]]);
+                        y.slice(channel * y_plane, y_plane)
+                    };
+                    written.write(isa, plane, patch, &copy, way.back);
+                }
+                // SAFETY: as above.
+                unsafe {
+                    let plane = Shared::new(y.slice(channel * y_plane, y_plane));
+                    let out = (plane, written.steps());
+                    apply(isa, back, self.taps, source, start, out, &whole);
                 }
             });
         }

@@ -1,7 +1,7 @@
 //! Squares of a plane, cut out and put back: sixteen tiles of one image, or one tile of sixteen images.
 
 use super::TILE;
-use super::transform::Square;
+use super::transform::Steps;
 use crate::kernels::conv::add;
 use crate::kernels::packed::PANEL;
 use crate::kernels::simd::Isa;
@@ -84,20 +84,21 @@ impl Patches {
         Place { runs }
     }
 
-    /// Where the whole square lies in the plane, if it does and images lie abreast.
-    pub(super) fn whole(&self, place: &Place) -> Option<Square> {
+    /// Where the whole square begins in the plane, if it lies inside and images lie abreast.
+    pub(super) fn whole(&self, place: &Place) -> Option<usize> {
         let [Run { y, x, .. }] = place.runs[..] else { return None };
         let whole = self.lanes == LANES && y.count == self.side && x.count == self.side;
-        whole.then(|| Square {
-            start: (y.at * self.plane[1] + x.at) * LANES,
-            row: self.plane[1] * LANES,
-            column: LANES,
-        })
+        whole.then(|| (y.at * self.plane[1] + x.at) * LANES)
     }
 
-    /// A copied square, element (y, x) at `(y · side + x) · 16`.
-    pub(super) fn copied(&self) -> Square {
-        Square { start: 0, row: self.side * PANEL, column: PANEL }
+    /// How squares lie in a plane where images lie abreast.
+    pub(super) fn steps(&self) -> Steps {
+        Steps { row: Some(self.plane[1] * LANES), column: LANES }
+    }
+
+    /// How a copied square lies: element (y, x) at `(y · side + x) · 16`.
+    pub(super) fn copied(&self) -> Steps {
+        Steps { row: Some(self.side * PANEL), column: PANEL }
     }
 
     /// Copies the squares of a place.

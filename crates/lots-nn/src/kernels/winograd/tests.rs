@@ -136,6 +136,7 @@ fn shape(channels: usize, rows: usize, taps: usize, output: usize) -> ConvShape 
         stride: [1, 1],
         dilation: [1, 1],
         input: [output + taps - 1; 2],
+        inside: [[0, output + taps - 1]; 2],
         output: [output; 2],
     }
 }
@@ -299,7 +300,12 @@ fn weight_gradients_by_tiles_are_the_plain_ones() {
             wide[to..to + row.len()].copy_from_slice(row);
         }
         for isa in Isa::available() {
-            let s = ConvShape { input: padded, output, ..shape(channels, rows, taps, 1) };
+            let s = ConvShape {
+                input: padded,
+                inside: padded.map(|n| [0, n]),
+                output,
+                ..shape(channels, rows, taps, 1)
+            };
             let (mut plain, mut tiled) = (before.clone(), before.clone());
             conv_weight_gradient(isa, false, &s, &wide, &g, &mut plain);
             let fast = Winograd::new(isa, false, taps, &w);

@@ -75,36 +75,22 @@ pub(super) enum Transform {
     WeightsBack,
 }
 
-/// Vectors of sixteen in a square: element (y, x) at `start + y · row + x · column`.
+/// How vectors of sixteen lie in a square: element (y, x) at `start + y · row + x · column`; without `row` only one of its axes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Square {
-    pub(super) start: usize,
-    pub(super) row: usize,
+pub(super) struct Steps {
+    pub(super) row: Option<usize>,
     pub(super) column: usize,
 }
 
-impl Square {
-    /// Behind the last float of a square of `side` × `side` vectors.
-    fn end(&self, side: usize) -> usize {
-        self.start + (side - 1) * (self.row + self.column) + PANEL
+impl Steps {
+    /// Floats from the start to behind the end of a square of `side` × `side` vectors.
+    fn reach(&self, side: usize) -> usize {
+        (side - 1) * (self.row.unwrap_or(0) + self.column) + PANEL
     }
 }
 
-/// Vectors of sixteen in a line: element x at `start + x · step`.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Line {
-    pub(super) start: usize,
-    pub(super) step: usize,
-}
-
-impl Line {
-    /// Behind the last float of a line of `side` vectors.
-    fn end(&self, side: usize) -> usize {
-        self.start + (side - 1) * self.step + PANEL
-    }
-}
-
-/// Applies `transform` of a filter with `taps` taps (3 or 5) on an axis to one square; `start` is added to each result.
+/// Applies `transform` of a filter with `taps` taps (3 or 5) on an axis to all squares, or lines, whose starts in `from` and `to`
+/// are in `places`; `start` is added to each result.
 ///
 /// # Safety
 /// No other thread touches these vectors of `to` meanwhile.
@@ -112,37 +98,28 @@ pub(super) unsafe fn apply(
     isa: Isa,
     transform: Transform,
     taps: usize,
-    from: (&[f32], Square),
+    (from, read): (&[f32], Steps),
     start: f32,
-    to: (Shared<'_>, Square),
+    (to, written): (Shared<'_>, Steps),
+    places: &[[usize; 2]],
 ) {
-    let (read, written) = transform.sides(taps);
-    assert!(from.1.end(read) <= from.0.len());
-    let (x, y) = (from.0[from.1.start..].as_ptr(), to.0.pointer(to.1.start, to.1.end(written)));
-    let one = One { transform, taps, x, from: from.1, start, y, to: to.1, line: false };
-    // SAFETY: the lengths were checked.
-    unsafe { one.run(isa) };
-}
-
-/// Applies `transform`, as [`apply`] to one axis of a square, to one line.
-///
-/// # Safety
-/// As [`apply`].
-pub(super) unsafe fn apply_line(
-    isa: Isa,
-    transform: Transform,
-    taps: usize,
-    from: (&[f32], Line),
-    to: (Shared<'_>, Line),
-) {
-    let (read, written) = transform.sides(taps);
-    assert!(from.1.end(read) <= from.0.len());
-    let (x, y) = (from.0[from.1.start..].as_ptr(), to.0.pointer(to.1.start, to.1.end(written)));
-    let square = |line: Line| Square { start: line.start, row: 0, column: line.step };
-    let (from, to) = (square(from.1), square(to.1));
-    let one = One { transform, taps, x, from, start: 0.0, y, to, line: true };
-    // SAFETY: the lengths were checked.
-    unsafe { one.run(isa) };
+    let sides = transform.sides(taps);
+    let Some(last) = places.iter().copied().reduce(|a, b| [a[0].max(b[0]), a[1].max(b[1])]) else {
+        return;
+    };
+    assert!(last[0] + read.reach(sides.0) <= from.len());
+    let y = to.pointer(0, last[1] + written.reach(sides.1));
+    let all = Squares { transform, taps, x: from.as_ptr(), read, start, y, written, places };
+    // SAFETY: the lengths were checked for the last of all; `isa` exists only where it was detected.
+    unsafe {
+        match isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => avx512(&all),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => avx2(&all),
+            Isa::Portable => chosen::<Portable>(&all),
+        }
+    }
 }
 
 impl Transform {
@@ -159,102 +136,107 @@ impl Transform {
     }
 }
 
-/// One square, or only its first row, to transform.
-struct One {
+/// Squares or lines to transform.
+struct Squares<'a> {
     transform: Transform,
     taps: usize,
     x: *const f32,
-    from: Square,
+    read: Steps,
     start: f32,
     y: *mut f32,
-    to: Square,
-    line: bool,
-}
-
-impl One {
-    /// # Safety
-    /// Bounds were checked by [`apply`] or [`apply_line`].
-    unsafe fn run(&self, isa: Isa) {
-        // SAFETY: the caller's promise; `isa` exists only where it was detected.
-        unsafe {
-            match isa {
-                #[cfg(target_arch = "x86_64")]
-                Isa::Avx512 => avx512(self),
-                #[cfg(target_arch = "x86_64")]
-                Isa::Avx2 => avx2(self),
-                Isa::Portable => chosen::<Portable>(self),
-            }
-        }
-    }
+    written: Steps,
+    places: &'a [[usize; 2]],
 }
 
 /// # Safety
 /// AVX-512 present; bounds checked by [`apply`].
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx2,fma")]
-unsafe fn avx512(one: &One) {
+unsafe fn avx512(all: &Squares<'_>) {
     // SAFETY: the caller's promise.
-    unsafe { chosen::<Avx512>(one) }
+    unsafe { chosen::<Avx512>(all) }
 }
 
 /// # Safety
 /// AVX2 and FMA present; bounds checked by [`apply`].
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-unsafe fn avx2(one: &One) {
+unsafe fn avx2(all: &Squares<'_>) {
     // SAFETY: the caller's promise.
-    unsafe { chosen::<Avx2>(one) }
+    unsafe { chosen::<Avx2>(all) }
 }
 
 /// # Safety
 /// As [`sandwich`].
 #[inline(always)]
-unsafe fn chosen<S: Simd>(one: &One) {
+unsafe fn chosen<S: Simd>(all: &Squares<'_>) {
     // SAFETY: the caller's promise.
     unsafe {
-        match (one.transform, one.taps) {
-            (Transform::Input, 3) => sandwich::<S, Three, 6, 6>(one),
-            (Transform::Output, 3) => sandwich::<S, Three, 4, 6>(one),
-            (Transform::Weights, 3) => sandwich::<S, Three, 6, 3>(one),
-            (Transform::OutputBack, 3) => sandwich::<S, Back<Three>, 6, 4>(one),
-            (Transform::InputBack, 3) => sandwich::<S, Back<Three>, 6, 6>(one),
-            (Transform::WeightsBack, 3) => sandwich::<S, Back<Three>, 3, 6>(one),
-            (Transform::Input, _) => sandwich::<S, Five, 8, 8>(one),
-            (Transform::Output, _) => sandwich::<S, Five, 4, 8>(one),
-            (Transform::Weights, _) => sandwich::<S, Five, 8, 5>(one),
-            (Transform::OutputBack, _) => sandwich::<S, Back<Five>, 8, 4>(one),
-            (Transform::InputBack, _) => sandwich::<S, Back<Five>, 8, 8>(one),
-            (Transform::WeightsBack, _) => sandwich::<S, Back<Five>, 5, 8>(one),
+        match (all.transform, all.taps) {
+            (Transform::Input, 3) => each::<S, Three, 6, 6>(all),
+            (Transform::Output, 3) => each::<S, Three, 4, 6>(all),
+            (Transform::Weights, 3) => each::<S, Three, 6, 3>(all),
+            (Transform::OutputBack, 3) => each::<S, Back<Three>, 6, 4>(all),
+            (Transform::InputBack, 3) => each::<S, Back<Three>, 6, 6>(all),
+            (Transform::WeightsBack, 3) => each::<S, Back<Three>, 3, 6>(all),
+            (Transform::Input, _) => each::<S, Five, 8, 8>(all),
+            (Transform::Output, _) => each::<S, Five, 4, 8>(all),
+            (Transform::Weights, _) => each::<S, Five, 8, 5>(all),
+            (Transform::OutputBack, _) => each::<S, Back<Five>, 8, 4>(all),
+            (Transform::InputBack, _) => each::<S, Back<Five>, 8, 8>(all),
+            (Transform::WeightsBack, _) => each::<S, Back<Five>, 5, 8>(all),
         }
     }
 }
 
-/// `y = start + M x Mᵀ`, or `y = start + M x` of a line.
+/// [`sandwich`] or `y = start + M x`, at all places.
 ///
 /// # Safety
-/// The instruction set of `S` is present; `x` holds a square of C × C vectors, `y` has room for one of R × R; or lines of them.
+/// The instruction set of `S` is present; at each place `x` holds a square of C × C vectors, or a line of C, and `y` has room for
+/// one of R × R, or of R.
 #[inline(always)]
-unsafe fn sandwich<S: Simd, M: Matrix<R, C>, const R: usize, const C: usize>(one: &One) {
-    let One { x, from, y, to, .. } = *one;
-    // SAFETY: the caller's promise.
-    unsafe {
-        if one.line {
+unsafe fn each<S: Simd, M: Matrix<R, C>, const R: usize, const C: usize>(all: &Squares<'_>) {
+    let (read, written, start) = (all.read, all.written, all.start);
+    for [from, to] in all.places {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let (x, y) = (all.x.add(*from), all.y.add(*to));
+            if let (Some(from), Some(to)) = (read.row, written.row) {
+                sandwich::<S, M, R, C>(x, [from, read.column], start, y, [to, written.column]);
+                continue;
+            }
             let mut vector = [S::splat(0.0); C];
             for (at, v) in vector.iter_mut().enumerate() {
-                *v = S::load(x.add(at * from.column));
+                *v = S::load(x.add(at * read.column));
             }
-            let done = rows::<S, M, R, C>(&vector, S::splat(one.start));
+            let done = rows::<S, M, R, C>(&vector, S::splat(start));
             for (at, v) in done.into_iter().enumerate() {
-                S::store(y.add(at * to.column), v);
+                S::store(y.add(at * written.column), v);
             }
-            return;
         }
+    }
+}
+
+/// `y = start + M x Mᵀ`, with floats from row to row and from column to column.
+///
+/// # Safety
+/// The instruction set of `S` is present; `x` holds a square of C × C vectors, `y` has room for one of R × R.
+#[inline(always)]
+unsafe fn sandwich<S: Simd, M: Matrix<R, C>, const R: usize, const C: usize>(
+    x: *const f32,
+    from: [usize; 2],
+    start: f32,
+    y: *mut f32,
+    to: [usize; 2],
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
         // Written whole, column by column, before it is read.
         let mut half = [const { [const { MaybeUninit::<S::V>::uninit() }; C] }; R];
         for column in 0..C {
             let mut vector = [S::splat(0.0); C];
             for (row, v) in vector.iter_mut().enumerate() {
-                *v = S::load(x.add(row * from.row + column * from.column));
+                *v = S::load(x.add(row * from[0] + column * from[1]));
             }
             let done = rows::<S, M, R, C>(&vector, S::splat(0.0));
             for (half, done) in half.iter_mut().zip(done) {
@@ -266,9 +248,9 @@ unsafe fn sandwich<S: Simd, M: Matrix<R, C>, const R: usize, const C: usize>(one
             for (v, half) in vector.iter_mut().zip(half) {
                 *v = half.assume_init();
             }
-            let done = rows::<S, M, R, C>(&vector, S::splat(one.start));
+            let done = rows::<S, M, R, C>(&vector, S::splat(start));
             for (column, v) in done.into_iter().enumerate() {
-                S::store(y.add(row * to.row + column * to.column), v);
+                S::store(y.add(row * to[0] + column * to[1]), v);
             }
         }
     }
