@@ -24,6 +24,9 @@ pub(crate) fn for_each(parallel: bool, n: usize, f: impl Fn(usize) + Send + Sync
 /// a thread costs some microseconds.
 pub(crate) const WORTH: usize = 1 << 17;
 
+/// Tasks that a loop is cut into at least, where it can be: they keep threads evenly busy.
+pub(crate) const TASKS: usize = 16;
+
 /// Calls `f(number, chunk)` for each chunk of `size` items.
 pub(crate) fn for_each_chunk<T: Send>(
     parallel: bool,

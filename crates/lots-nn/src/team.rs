@@ -4,6 +4,7 @@
 //! each of them must be woken for the next, which takes longer than the loop. Inside [`together`] the threads of the pool look out for the
 //! next loop instead.
 
+use crate::parallel::TASKS;
 use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -42,9 +43,9 @@ impl Drop for Placed {
     }
 }
 
-/// Calls `f` while the pool's other threads stay awake for its loops.
+/// Calls `f` while the pool's other threads, up to [`TASKS`] in all, stay awake for its loops.
 pub(crate) fn together<R>(f: impl FnOnce() -> R) -> R {
-    let others = rayon::current_num_threads() - 1;
+    let others = rayon::current_num_threads().min(TASKS) - 1;
     if others == 0 || !matches!(PLACE.get(), Place::Outside) {
         return f();
     }

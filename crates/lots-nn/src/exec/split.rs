@@ -2,11 +2,8 @@
 
 use crate::kernels::add;
 use crate::ops::{Keeper, Kept, Operator, Run};
-use crate::parallel::{WORTH, for_each_chunk, map};
+use crate::parallel::{TASKS, WORTH, for_each_chunk, map};
 use crate::scratch::Buffer;
-
-/// Tasks that an operator's parts are dealt to.
-const TASKS: usize = 16;
 
 /// How many parts each task takes, where splitting is possible and worth it.
 fn deal(op: &dyn Operator, run: Run, work: usize) -> Option<Vec<usize>> {

@@ -6,7 +6,7 @@ use super::simd::Isa;
 use super::single::single;
 use super::tile::{DOT, Dot, Shared, Start, Tap, Taps, Tile};
 use super::{LANES, versioned};
-use crate::parallel::{WORTH, for_each};
+use crate::parallel::{TASKS, WORTH, for_each};
 use crate::scratch::Buffer;
 use std::ops::Range;
 
@@ -101,9 +101,6 @@ pub(crate) fn conv_valid(
         }
     }
 }
-
-/// Tasks that keep threads evenly busy.
-const TASKS: usize = 16;
 
 fn lane_blocked(
     isa: Isa,

@@ -1,4 +1,4 @@
-//! The inner loops, and the only place with `unsafe`.
+//! The inner loops, and the only place with `unsafe` but the team of threads.
 //!
 //! Everything here works on *lane-blocked* memory: a value of a block of images lies as
 //! `[group][element][lane]`, `LANES` images side by side, so that every operator vectorises over images

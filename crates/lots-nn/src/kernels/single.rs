@@ -7,7 +7,7 @@ use super::simd::Isa;
 use super::tile::{Shared, Start, Tap, Taps, Tile};
 use super::turned::Turned;
 use super::versioned;
-use crate::parallel::{WORTH, for_each};
+use crate::parallel::{TASKS, WORTH, for_each};
 use crate::scratch::Buffer;
 
 /// Depth of one packed piece of the input: with its pixels and sixteen rows of weights it stays in the first-level cache.
@@ -15,8 +15,7 @@ const DEPTH: usize = 128;
 /// Vectors of pixels in one packed piece, and the pixels themselves.
 const VECTORS: usize = 4;
 const WIDE: usize = VECTORS * PANEL;
-/// As many tasks as keep threads evenly busy, and the rows that one task should have at least: each packs its pixels anew.
-const TASKS: usize = 16;
+/// The rows that one task should have at least: each packs its pixels anew.
 const ROWS: usize = 64;
 
 /// `y = bias + W ∗ x` for one convolution group of one image: the operands of [`conv_valid`](super::conv_valid).

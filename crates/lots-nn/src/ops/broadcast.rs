@@ -3,7 +3,7 @@
 use super::Run;
 use super::columns::sums;
 use crate::kernels::{LANES, versioned};
-use crate::parallel::{WORTH, for_each_chunk};
+use crate::parallel::{TASKS, WORTH, for_each_chunk};
 use crate::tensor::Tensor;
 
 /// The shape that `a` and `b` both broadcast to, or `None` where they do not.
@@ -184,9 +184,6 @@ pub(crate) const PIECE: usize = 128;
 
 /// Numbers of one piece, `[element][lane]`.
 pub(crate) type Tile = [f32; PIECE * LANES];
-
-/// Tasks that the pieces of a large output are dealt to.
-const TASKS: usize = 16;
 
 /// An empty [`Tile`].
 pub(crate) const TILE: Tile = [0.0; PIECE * LANES];
