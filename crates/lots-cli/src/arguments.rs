@@ -109,7 +109,7 @@ pub(crate) struct OutFolder {
 /// `--data`, by default what networks learn from.
 #[derive(Args)]
 pub(crate) struct TrainData {
-    /// Images with labels: mnist:train, a folder of IDX files, or a part such as mnist:train:0..640
+    /// Images with labels: mnist:train, infimnist:70000..170000 (deformed digits), a folder of IDX files, or a part such as mnist:train:0..640
     #[arg(id = "data", long, value_name = "DATA", default_value = "mnist:train")]
     pub(crate) reference: String,
 }

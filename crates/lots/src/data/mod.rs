@@ -4,11 +4,13 @@ mod dataset;
 mod folder;
 mod identities;
 pub mod idx;
+mod infimnist;
 mod mnist;
 mod reference;
 
 pub use dataset::{DEFAULT_CLASSES, Dataset};
 pub use identities::{Identity, open_identities};
+pub use infimnist::InfiMnist;
 pub use reference::{
     NamedImage, Split, open_dataset, open_dataset_with_classes, open_image, open_test_split,
 };

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::dataset::{DEFAULT_CLASSES, Dataset, check_labels};
 use super::folder::open_folder;
+use super::infimnist::{InfiMnist, TEST};
 use super::mnist::mnist;
 use crate::error::{DataError, shown};
 use crate::image::Image;
@@ -39,8 +40,11 @@ impl fmt::Display for Split {
 /// `-images` tells the split: `train`, `t10k` or `test`. Without `:train` or `:test`, a folder with one set means that
 /// one; of several, and of `mnist`, the split is `prefer`. A folder without labels gives a set without labels.
 ///
-/// A path that exists wins over this syntax, even with `:` in it; only the bare word `mnist` is always the set inside
-/// the library (`./mnist` is the folder).
+/// `infimnist:START..END` are digits of the endless set [`InfiMnist`] with seed 0, by their numbers: 0–9,999 are MNIST's test digits,
+/// which a set for training (`prefer`) may not touch, 10,000–69,999 its training digits, all others deformed ones.
+///
+/// A path that exists wins over this syntax, even with `:` in it; only the bare words `mnist` and `infimnist` are always
+/// the sets inside the library (`./mnist` is the folder).
 ///
 /// # Errors
 /// When nothing of that name exists, the files are not as they should be, the range reaches behind the last image,
@@ -73,6 +77,7 @@ pub fn open_test_split(spec: &str, classes: usize) -> Option<Dataset> {
     if split == Some(Split::Test) {
         return None;
     }
+    let base = if base == Base::InfiMnist { Base::Mnist } else { base };
     let test = Reference { base, split: Some(Split::Test), range: None };
     test.open(Split::Test, classes).ok().filter(|set| set.labels().is_some())
 }
@@ -117,7 +122,7 @@ pub fn open_image(spec: &str) -> Result<NamedImage, DataError> {
 }
 
 #[cfg(feature = "mnist")]
-const KNOWN: &str = "mnist:test, mnist:train, a folder of IDX files";
+const KNOWN: &str = "mnist:test, mnist:train, infimnist:70000..80000, a folder of IDX files";
 #[cfg(not(feature = "mnist"))]
 const KNOWN: &str = "a folder of IDX files (this build lacks the feature \"mnist\")";
 
@@ -132,6 +137,7 @@ struct Reference {
 #[derive(Debug, PartialEq, Eq)]
 enum Base {
     Mnist,
+    InfiMnist,
     /// Exists.
     Path(PathBuf),
 }
@@ -162,6 +168,7 @@ impl Reference {
                 check_labels(set.name(), set.labels().unwrap_or_default(), classes)?;
                 (Cow::Borrowed(set), Some(split), "mnist".to_owned())
             }
+            Base::InfiMnist => return self.open_infimnist(prefer, classes),
             Base::Path(path) if path.is_dir() => {
                 let (set, split) = open_folder(path, self.split, prefer, classes)?;
                 (Cow::Owned(set), split, shown(path))
@@ -180,11 +187,37 @@ impl Reference {
             (e, _) => e,
         })
     }
+
+    fn open_infimnist(&self, prefer: Split, classes: usize) -> Result<Dataset, DataError> {
+        let refuse = |problem: String| Err(DataError::content("infimnist", problem));
+        let (None, Some(range)) = (self.split, self.range.clone()) else {
+            return refuse(
+                "is an endless set without parts, wanted numbers of its digits, as in infimnist:70000..80000"
+                    .to_owned(),
+            );
+        };
+        let name = match range.len() {
+            1 => format!("infimnist:{}", range.start),
+            _ => format!("infimnist:{}..{}", range.start, range.end),
+        };
+        if prefer == Split::Train && range.start < TEST {
+            return refuse(format!(
+                "has the test digits at 0–{}, wanted training images, found {name}; begin at {TEST}",
+                TEST - 1
+            ));
+        }
+        let set =
+            InfiMnist::new(mnist(Split::Train)?, mnist(Split::Test)?, 0)?.range(range, &name)?;
+        check_labels(set.name(), set.labels().unwrap_or_default(), classes)?;
+        Ok(set)
+    }
 }
 
 fn base(text: &str) -> Option<Base> {
-    if text == "mnist" {
-        return Some(Base::Mnist);
+    match text {
+        "mnist" => return Some(Base::Mnist),
+        "infimnist" => return Some(Base::InfiMnist),
+        _ => {}
     }
     let path = Path::new(text);
     path.exists().then(|| Base::Path(path.to_owned()))
@@ -377,6 +410,35 @@ mod tests {
             })
             .collect();
         assert!(failures.is_empty(), "{}", failures.join("\n"));
+    }
+
+    #[cfg(feature = "mnist")]
+    #[test]
+    fn digits_of_the_endless_set() {
+        let open = |spec: &str, prefer| {
+            open_dataset(spec, prefer).map_or_else(|e| e.to_string(), |set| format!("{set:?}"))
+        };
+        let endless = "infimnist is an endless set without parts, wanted numbers of its digits, as in infimnist:70000..80000";
+        for (spec, prefer, wanted) in [
+            (
+                "infimnist:9999..10001",
+                Split::Test,
+                "Dataset \"infimnist:9999..10001\" 2×28×28×1 with labels",
+            ),
+            ("infimnist:70000", Split::Train, "Dataset \"infimnist:70000\" 1×28×28×1 with labels"),
+            ("infimnist", Split::Test, endless),
+            ("infimnist:train:70000..70002", Split::Train, endless),
+            (
+                "infimnist:9999..10001",
+                Split::Train,
+                "infimnist has the test digits at 0–9999, wanted training images, found infimnist:9999..10001; begin at 10000",
+            ),
+        ] {
+            assert_eq!(open(spec, prefer), wanted, "{spec}");
+        }
+        assert_eq!(open_image("infimnist:70017").unwrap().name, "infimnist:70017");
+        let test = open_test_split("infimnist:70000..70002", 10).unwrap();
+        assert_eq!(test.name(), "mnist:test");
     }
 
     #[test]
