@@ -24,7 +24,7 @@ pub(crate) fn for_each(parallel: bool, n: usize, f: impl Fn(usize) + Send + Sync
 /// a thread costs some microseconds.
 pub(crate) const WORTH: usize = 1 << 17;
 
-/// Tasks that a loop is cut into at least, where it can be: they keep threads evenly busy.
+/// Tasks that a loop is cut into, where it can be: they keep threads evenly busy.
 pub(crate) const TASKS: usize = 16;
 
 /// Calls `f(number, chunk)` for each chunk of `size` items.

@@ -7,6 +7,7 @@
 use crate::parallel::TASKS;
 use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
+use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -67,7 +68,14 @@ pub(crate) enum Loop<'a> {
     Pool,
     /// By this thread alone.
     Alone,
-    Team(&'a Team),
+    Team(Leader<'a>),
+}
+
+/// A team in its leader's hands: no other thread may have it.
+pub(crate) struct Leader<'a> {
+    team: &'a Team,
+    /// Neither `Send` nor `Sync`.
+    own: PhantomData<*const Team>,
 }
 
 /// How a loop is run that this thread comes to now.
@@ -76,7 +84,7 @@ pub(crate) fn with_loop<R>(f: impl FnOnce(Loop<'_>) -> R) -> R {
         Place::Outside => f(Loop::Pool),
         Place::Follows => f(Loop::Alone),
         // SAFETY: `together` holds the team until the thread's place has changed back.
-        Place::Leads(team) => f(Loop::Team(unsafe { &*team })),
+        Place::Leads(team) => f(Loop::Team(Leader { team: unsafe { &*team }, own: PhantomData })),
     }
 }
 
@@ -105,29 +113,57 @@ pub(crate) struct Team {
 
 type Body = *const (dyn Fn(usize) + Sync);
 
-// SAFETY: `body` is written by the leader while no index can be taken, and read by who has taken one; see `Team::run_some`.
+// SAFETY: `body` is written by the leader while no index can be taken, and read by who has taken one; see `Leader::run`.
 unsafe impl Sync for Team {}
 
-/// The indices `first..end` of loop number `number`.
+/// The indices `first..end`. A word with some left is of the loop that runs now: the leader writes the next loop's only when none are left.
 #[derive(Clone, Copy)]
 struct Left {
-    number: u64,
-    first: u64,
-    end: u64,
+    first: u32,
+    end: u32,
 }
-
-/// Bits of an index, and the longest loop.
-const BITS: u32 = 22;
-const MOST: usize = (1 << BITS) - 1;
 
 impl Left {
     fn unpacked(bits: u64) -> Self {
-        let part = |shift: u32| bits >> shift & MOST as u64;
-        Self { number: bits >> (2 * BITS), first: part(BITS), end: part(0) }
+        Self { first: (bits >> 32) as u32, end: bits as u32 }
     }
 
     fn packed(self) -> u64 {
-        self.number << (2 * BITS) | self.first << BITS | self.end
+        u64::from(self.first) << 32 | u64::from(self.end)
+    }
+}
+
+impl Leader<'_> {
+    /// Calls `f` for 0..n on all threads of the team.
+    ///
+    /// # Panics
+    /// When a call of `f` does, or `n` is 2³² or more.
+    pub(crate) fn run(&self, n: usize, f: &(dyn Fn(usize) + Sync)) {
+        let team = self.team;
+        assert!(u32::try_from(n).is_ok(), "a loop of {n}");
+        // SAFETY: only the lifetime changes. `f` is called by who has taken an index, and this function does not return before all
+        // indices are finished.
+        let body = unsafe {
+            std::mem::transmute::<*const (dyn Fn(usize) + Sync + '_), Body>(std::ptr::from_ref(f))
+        };
+        // SAFETY: nobody reads it: all indices of the last loop are finished, and none can be taken before `left` has changed.
+        unsafe { *team.body.get() = Some(body) };
+        team.finished.store(0, Ordering::Relaxed);
+        let threads = team.left.len();
+        for (i, left) in team.left.iter().enumerate() {
+            // The leader has the first indices, even if they are fewer than threads.
+            let [first, end] = [i, i + 1].map(|i| (i * n).div_ceil(threads) as u32);
+            left.store(Left { first, end }.packed(), Ordering::Release);
+        }
+        while team.take_part(0) {}
+        let mut looks = 0;
+        while team.finished.load(Ordering::Acquire) < n {
+            pause(&mut looks);
+        }
+        let panicked = team.panicked.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(payload) = panicked {
+            resume_unwind(payload);
+        }
     }
 }
 
@@ -139,39 +175,6 @@ impl Team {
             finished: AtomicUsize::new(0),
             panicked: Mutex::new(None),
             over: AtomicBool::new(false),
-        }
-    }
-
-    /// Calls `f` for 0..n on all threads of the team; only the leader may.
-    pub(crate) fn run(&self, n: usize, f: &(dyn Fn(usize) + Sync)) {
-        for first in (0..n).step_by(MOST) {
-            self.run_some(MOST.min(n - first), &|i| f(first + i));
-        }
-    }
-
-    fn run_some(&self, n: usize, f: &(dyn Fn(usize) + Sync)) {
-        // SAFETY: only the lifetime changes. `f` is called by who has taken an index, and this function does not return before all
-        // indices are finished.
-        let body = unsafe {
-            std::mem::transmute::<*const (dyn Fn(usize) + Sync + '_), Body>(std::ptr::from_ref(f))
-        };
-        // SAFETY: nobody reads it: all indices of the last loop are finished, and none can be taken before `left` has changed.
-        unsafe { *self.body.get() = Some(body) };
-        self.finished.store(0, Ordering::Relaxed);
-        let threads = self.left.len();
-        for (i, left) in self.left.iter().enumerate() {
-            let number = Left::unpacked(left.load(Ordering::Relaxed)).number + 1;
-            let [first, end] = [i, i + 1].map(|i| (i * n / threads) as u64);
-            left.store(Left { number, first, end }.packed(), Ordering::Release);
-        }
-        while self.take_part(0) {}
-        let mut looks = 0;
-        while self.finished.load(Ordering::Acquire) < n {
-            pause(&mut looks);
-        }
-        let panicked = self.panicked.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(payload) = panicked {
-            resume_unwind(payload);
         }
     }
 
@@ -295,6 +298,37 @@ mod tests {
                     }
                 });
             }
+        });
+    }
+
+    /// Leaders among the workers of a plain loop: a follower's job may be picked up wherever a worker waits.
+    #[test]
+    fn teams_begin_in_loops_of_the_pool() {
+        pool(4).install(|| {
+            for _ in 0..100 {
+                let found = map(true, (0..30).collect(), |start: usize| {
+                    together(|| map(true, (0..20).collect(), |i: usize| i * start))
+                        .iter()
+                        .sum::<usize>()
+                });
+                assert_eq!(found, (0..30).map(|start| 190 * start).collect::<Vec<_>>());
+            }
+        });
+    }
+
+    #[test]
+    fn a_leader_that_panics_lets_its_followers_go() {
+        pool(3).install(|| {
+            for _ in 0..30 {
+                let caught = std::panic::catch_unwind(|| {
+                    together(|| {
+                        for_each(true, 9, |_| {});
+                        panic!("as wanted");
+                    })
+                });
+                assert!(caught.is_err());
+            }
+            assert_eq!(together(|| map(true, vec![1, 2, 3], |i| i + 1)), [2, 3, 4]);
         });
     }
 

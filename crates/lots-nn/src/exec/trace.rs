@@ -32,7 +32,7 @@ impl Network for Graph {
         let elements = self.layer_infos()[layer.0].shape.iter().product();
         let cut = blocks(self, images.len_of(ndarray::Axis(0)));
         let inside = split_inside(cut.len());
-        let parts = on_pool(self, inside, || {
+        let parts = awake(self, inside, || {
             map(!inside, cut, |(first, layout)| {
                 let passed = forward.run(&images, first, layout, inside);
                 let mut rows = vec![0.0; layout.images * elements];
@@ -57,21 +57,16 @@ impl Network for Graph {
         let cut = blocks(self, count);
         let block_size = cut.first().map_or(1, |c| c.1.images);
         let inside = split_inside(cut.len());
-        let passed = on_pool(self, inside, || {
+        let passed = awake(self, inside, || {
             map(!inside, cut, |(first, layout)| forward.run(&images, first, layout, inside))
         });
         Ok(Box::new(GraphTrace { graph: self, layers: layers.to_vec(), count, block_size, passed }))
     }
 }
 
-/// Calls `f`, on a thread of the pool where it splits the work of large operators: each of their many loops would have to be
-/// handed over from outside.
-fn on_pool<R: Send>(graph: &Graph, splits: bool, f: impl FnOnce() -> R + Send) -> R {
-    if splits && is_large(graph) { inside(f) } else { f() }
-}
-
-fn is_large(graph: &Graph) -> bool {
-    largest(graph) > WORTH / 4
+/// Calls `f`, with the pool's threads awake where it splits the work of large operators.
+fn awake<R>(graph: &Graph, splits: bool, f: impl FnOnce() -> R) -> R {
+    if splits && largest(graph) > WORTH / 4 { inside(f) } else { f() }
 }
 
 /// Rows of one value of a block, [image][element].
@@ -103,14 +98,6 @@ struct GraphTrace<'g> {
     count: usize,
     block_size: usize,
     passed: Vec<Passed>,
-}
-
-impl Drop for GraphTrace<'_> {
-    /// Gives memory back where it was taken, so that it is used again.
-    fn drop(&mut self) {
-        let passed = std::mem::take(&mut self.passed);
-        on_pool(self.graph, split_inside(passed.len()), || drop(passed));
-    }
 }
 
 impl GraphTrace<'_> {
@@ -173,7 +160,7 @@ impl Trace for GraphTrace<'_> {
             first += n;
         }
         let inside = split_inside(work.len());
-        let parts = on_pool(self.graph, inside, || {
+        let parts = awake(self.graph, inside, || {
             map(!inside, work, |(sweep, members, layout)| {
                 let block: Vec<Cotangent<'_>> = members.iter().map(|&r| rows[r]).collect();
                 (sweep.run(&self.passed, self.block_size, &block, layout, inside), members)

@@ -90,28 +90,30 @@ pub(crate) fn conv_valid(
     assert!(x.len() == s.groups * s.channels * s.plane() * lanes);
     assert!(y.len() == s.groups * s.rows * s.pixels() * lanes);
     assert!(w.len() == s.groups && bias.is_none_or(|b| b.len() == s.groups * s.rows));
+    let alike = if lanes == LANES { alike(s) } else { Vec::new() };
     for (g, w) in w.iter().enumerate() {
         let x = &x[g * s.channels * s.plane() * lanes..][..s.channels * s.plane() * lanes];
         let y = &mut y[g * s.rows * s.pixels() * lanes..][..s.rows * s.pixels() * lanes];
         let bias = bias.map(|b| &b[g * s.rows..][..s.rows]);
         if lanes == LANES {
-            lane_blocked(isa, parallel, s, w, bias, x, y)
+            lane_blocked(isa, parallel, s, &alike, w, bias, x, y)
         } else {
             single(isa, parallel, s, w, bias, x, y)
         }
     }
 }
 
+#[allow(clippy::too_many_arguments, reason = "the operands of a convolution")]
 fn lane_blocked(
     isa: Isa,
     parallel: bool,
     s: &ConvShape,
+    alike: &[Alike],
     w: &Packed,
     bias: Option<&[f32]>,
     x: &[f32],
     y: &mut [f32],
 ) {
-    let alike = alike(s);
     let b_step = if s.channels == 1 { s.dilation[1] } else { s.plane() };
     let y = Shared::new(y);
     let parallel = parallel && s.rows * s.depth() * s.pixels() * LANES > 8 * WORTH;
@@ -122,7 +124,7 @@ fn lane_blocked(
         for (m, count) in row_tiles(PANEL.min(s.rows - panel), isa.tile_rows()) {
             let row = panel + m;
             let most = isa.tile_vectors(count);
-            for Alike { taps, depth, corners, places } in &alike {
+            for Alike { taps, depth, corners, places } in alike {
                 let share = part * places.len() / parts..(part + 1) * places.len() / parts;
                 let corners = corners[share.clone()].chunks(most);
                 for (b_vectors, c_vectors) in corners.zip(places[share].chunks(most)) {
@@ -159,15 +161,23 @@ struct Alike {
 }
 
 fn alike(s: &ConvShape) -> Vec<Alike> {
-    let mut all: Vec<([Range<usize>; 2], Vec<usize>)> = Vec::new();
-    for pixel in 0..s.pixels() {
-        let seen = [s.seen(0, pixel / s.output[1]), s.seen(1, pixel % s.output[1])];
-        match all.iter_mut().find(|(others, _)| *others == seen) {
-            Some((_, pixels)) => pixels.push(pixel),
-            None => all.push((seen, vec![pixel])),
+    // Rows, and columns, that see the same taps.
+    let classes = |axis: usize| {
+        let mut all: Vec<(Range<usize>, Vec<usize>)> = Vec::new();
+        for at in 0..s.output[axis] {
+            let seen = s.seen(axis, at);
+            match all.iter_mut().find(|(others, _)| *others == seen) {
+                Some((_, places)) => places.push(at),
+                None => all.push((seen, vec![at])),
+            }
         }
-    }
-    let one = |([down, across], pixels): ([Range<usize>; 2], Vec<usize>)| {
+        all
+    };
+    let columns = classes(1);
+    let one = |rows: &(Range<usize>, Vec<usize>), columns: &(Range<usize>, Vec<usize>)| {
+        let [down, across] = [rows.0.clone(), columns.0.clone()];
+        let row = |y: usize| columns.1.iter().map(move |x| y * s.output[1] + x);
+        let pixels: Vec<usize> = rows.1.iter().flat_map(|&y| row(y)).collect();
         let tap = |y: usize, x: usize| y * s.kernel[1] + x;
         let start = |tap: usize| Tap { a: tap * s.channels * PANEL, b: s.reach(tap) * LANES };
         // A chain runs over the channels of a tap; where there is only one, over the taps of a row.
@@ -183,7 +193,7 @@ fn alike(s: &ConvShape) -> Vec<Alike> {
         let places = pixels.iter().map(|p| p * LANES).collect();
         Alike { taps, depth, corners, places }
     };
-    all.into_iter().map(one).collect()
+    classes(0).iter().flat_map(|rows| columns.iter().map(|columns| one(rows, columns))).collect()
 }
 
 /// `dw[row][channel][tap] += Σ over images and pixels of g · x` for lane-blocked images.

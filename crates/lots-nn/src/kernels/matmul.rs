@@ -118,7 +118,8 @@ fn single_panels(
             let rows = (vectors * PANEL).min(w.rows - row);
             let mut start = [0.0; ABREAST * PANEL];
             if let Some(bias) = bias {
-                start[..rows].copy_from_slice(&bias[row..][..rows]);
+                let bias = &bias[row..][..rows];
+                start.iter_mut().zip(bias).for_each(|(start, bias)| *start = bias + 0.0);
             }
             let b_vectors: [usize; ABREAST] = std::array::from_fn(|v| v * w.depth * PANEL);
             let c_vectors: [usize; ABREAST] = std::array::from_fn(|v| v * PANEL);

@@ -117,7 +117,8 @@ impl<'s> Piece<'s> {
         let mut turned = Buffer::dirty(self.pixels * width);
         let mut starts = Buffer::zeroed(width);
         if let Some(bias) = bias {
-            starts[..rows.len()].copy_from_slice(&bias[rows.clone()]);
+            let bias = &bias[rows.clone()];
+            starts.iter_mut().zip(bias).for_each(|(start, bias)| *start = bias + 0.0);
         }
         for first in (0..s.depth()).step_by(DEPTH) {
             let depth = self.pack(isa, first, x, &mut packed);

@@ -46,9 +46,9 @@ pub(super) enum Start<'a> {
     Zero,
     /// At what the output holds.
     Output,
-    /// Each row at its own value.
+    /// Each row at its own value; a negative zero counts as zero, since zeros may or may not be added to it.
     Rows(&'a [f32]),
-    /// Each vector at its sixteen values.
+    /// Each vector at its sixteen values, none of them a negative zero.
     Columns(&'a [f32]),
 }
 
@@ -294,7 +294,7 @@ unsafe fn body<S: Simd, const M: usize, const N: usize, const ROW: usize, const 
             }
             Start::Rows(x) => {
                 for (m, row) in acc.iter_mut().enumerate() {
-                    *row = [S::splat(x[m]); N];
+                    *row = [S::splat(x[m] + 0.0); N];
                 }
             }
             Start::Columns(x) => {

@@ -101,35 +101,35 @@ impl Flipped {
 
     /// The numbers of one part, without gaps.
     fn part(&self, run: Run, w: &Window, part: &Part, cotangent: &[f32], gradient: &mut [f32]) {
-        let mut s = ConvShape {
+        let origin = part.axes.each_ref().map(|axis| axis.output);
+        let input =
+            part.axes.each_ref().map(|axis| (axis.taps.len() - 1) * axis.step + axis.places);
+        // The outputs that the part sees, with zeros where there are none.
+        let seen = |a: usize| {
+            let first = origin[a].clamp(0, w.output[a] as isize);
+            let end = (origin[a] + input[a] as isize).clamp(first, w.output[a] as isize);
+            // A part may see nothing but outputs that are not there.
+            let before = ((first - origin[a]).max(0) as usize).min(input[a]);
+            (first as usize, (end - first) as usize, before)
+        };
+        let ((top, rows, down), (left, columns, right)) = (seen(0), seen(1));
+        let s = ConvShape {
             groups: self.groups,
             channels: self.rows,
             rows: self.channels,
             kernel: part.axes.each_ref().map(|axis| axis.taps.len()),
             stride: [1, 1],
             dilation: part.axes.each_ref().map(|axis| axis.step),
-            input: part.axes.each_ref().map(|axis| (axis.taps.len() - 1) * axis.step + axis.places),
-            inside: [[0; 2]; 2],
+            input,
+            inside: [[down, down + rows], [right, right + columns]],
             output: part.axes.each_ref().map(|axis| axis.places),
         };
-        let convolve = |s: &ConvShape, g: &[f32], gradient: &mut [f32]| {
-            conv_valid(run.isa, run.parallel, s, &part.weights, None, run.lanes, g, gradient);
+        let convolve = |g: &[f32], gradient: &mut [f32]| {
+            conv_valid(run.isa, run.parallel, &s, &part.weights, None, run.lanes, g, gradient);
         };
-        let origin = part.axes.each_ref().map(|axis| axis.output);
         if origin == [0, 0] && s.input == w.output {
-            s.inside = s.input.map(|n| [0, n]);
-            return convolve(&s, cotangent, gradient);
+            return convolve(cotangent, gradient);
         }
-        // The outputs that the part sees, with zeros where there are none.
-        let seen = |a: usize| {
-            let first = origin[a].clamp(0, w.output[a] as isize);
-            let end = (origin[a] + s.input[a] as isize).clamp(first, w.output[a] as isize);
-            // A part may see nothing but outputs that are not there.
-            let before = ((first - origin[a]).max(0) as usize).min(s.input[a]);
-            (first as usize, (end - first) as usize, before)
-        };
-        let ((top, rows, down), (left, columns, right)) = (seen(0), seen(1));
-        s.inside = [[down, down + rows], [right, right + columns]];
         let mut padded = Buffer::zeroed(self.groups * self.rows * s.plane() * run.lanes);
         let planes = padded.chunks_exact_mut(s.plane() * run.lanes);
         for (to, from) in planes.zip(cotangent.chunks_exact(w.output[0] * w.output[1] * run.lanes))
@@ -141,7 +141,7 @@ impl Flipped {
                     .copy_from_slice(&from[at..][..length]);
             }
         }
-        convolve(&s, &padded, gradient);
+        convolve(&padded, gradient);
     }
 }
 

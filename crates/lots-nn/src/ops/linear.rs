@@ -214,7 +214,7 @@ impl Operator for Linear {
     }
 }
 
-/// `sums[row] += Σ` over groups and `length` numbers of `x`, `[group][row][length]`; sixteen partial sums each.
+/// `sums[row] += Σ` over groups and `length` numbers of `x`, `[group][row][length]`; sixty-four partial sums each.
 pub(crate) fn add_row_sums(run: Run, x: &[f32], rows: usize, length: usize, sums: &mut [f32]) {
     // Sixteen rows to a task; small sums stay on one thread.
     for_each_chunk(run.parallel && x.len() > WORTH, sums, 16, |task, sums| {

@@ -11,6 +11,10 @@ use super::resize::{self, by, resize};
 use crate::graph::Graph;
 use crate::kernels::Isa;
 use crate::network::{Cotangent, LayerId, Network};
+use crate::ops::conv::Conv;
+use crate::ops::pool::MaxPool;
+use crate::ops::{self, Keeper, Operator, Run};
+use crate::tensor::Tensor;
 use ndarray::{Array4, Axis};
 
 /// Batches in which an image is asked for again, and its places in them.
@@ -476,4 +480,75 @@ fn wrong_requests_are_errors() {
         .map(|(got, wanted)| format!("\"{got}\" does not say \"{wanted}\""))
         .collect();
     report(&wrong);
+}
+
+/// `op` on one image, alone and as one of sixteen that are alike.
+fn alone_and_abreast(op: &dyn Operator, image: &[f32], outputs: usize) -> [Vec<f32>; 2] {
+    [1, 16].map(|lanes| {
+        let x: Vec<f32> = image.iter().flat_map(|x| vec![*x; lanes]).collect();
+        let mut y = vec![f32::NAN; outputs * lanes];
+        let run = Run { isa: Isa::best(), parallel: false, lanes };
+        op.forward(run, &[&x], &mut y, None);
+        // Whether something is kept for the way back or not.
+        let (mut again, mut bytes) = (vec![f32::NAN; y.len()], vec![0; op.keeps().bytes * lanes]);
+        let keeper = Keeper { bytes: &mut bytes, floats: &mut [] };
+        op.forward(run, &[&x], &mut again, Some(keeper));
+        same_bits("kept", &again, &y).unwrap();
+        y.into_iter().skip(lanes - 1).step_by(lanes).collect()
+    })
+}
+
+/// Sixteen abreast, taps that see only padding are left out: with a bias of negative zero that must not show either.
+#[test]
+fn padding_leaves_no_trace_in_zeros() {
+    let window = ops::Window {
+        kernel: [3, 3],
+        stride: [1, 2],
+        dilation: [1, 1],
+        pad: [4, 4],
+        pad_end: [4, 4],
+        input: [2, 3],
+        output: [8, 5],
+    };
+    for (groups, channels, rows) in [(1, 2, 5), (4, 4, 8), (1, 1, 17)] {
+        let mut draw = Draw::new(8);
+        let per_group = channels / groups;
+        let weights =
+            Tensor::new(vec![rows, per_group, 3, 3], draw.floats(rows * per_group * 9, -1.0, 1.0));
+        let bias = (0..rows).map(|row| if row % 2 == 0 { -0.0 } else { 0.5 }).collect();
+        let bias = Tensor::new(vec![rows], bias);
+        let conv = Conv::new(window, groups, channels, weights.unwrap(), bias);
+        for image in [vec![0.0; channels * 6], draw.floats(channels * 6, -1.0, 1.0)] {
+            let [alone, abreast] = alone_and_abreast(&conv, &image, rows * 40);
+            same_bits(&format!("{groups} groups"), &abreast, &alone).unwrap();
+        }
+    }
+}
+
+/// Not a number wins its windows, wherever it lies in them: a network that makes one is to be noticed.
+#[test]
+fn pooling_does_not_lose_what_is_not_a_number() {
+    let window = |kernel, stride, output| ops::Window {
+        kernel: [kernel; 2],
+        stride: [stride; 2],
+        dilation: [1, 1],
+        pad: [0, 0],
+        pad_end: [0, 0],
+        input: [6, 6],
+        output: [output; 2],
+    };
+    for (kernel, stride, output) in [(2, 2, 3), (3, 1, 4), (3, 3, 2)] {
+        let pool = MaxPool::new(1, window(kernel, stride, output));
+        for at in 0..36 {
+            let mut image: Vec<f32> = (0..36u8).map(f32::from).collect();
+            image[at] = f32::NAN;
+            let sees = |o: usize, place: usize| (stride * o..stride * o + kernel).contains(&place);
+            for y in alone_and_abreast(&pool, &image, output * output) {
+                for (o, y) in y.iter().enumerate() {
+                    let seen = sees(o / output, at / 6) && sees(o % output, at % 6);
+                    assert_eq!(y.is_nan(), seen, "{kernel}, {stride}: {at} in {o}");
+                }
+            }
+        }
+    }
 }

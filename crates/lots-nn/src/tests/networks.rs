@@ -1,7 +1,7 @@
 //! Small networks drawn at random: chains like LeNet, residual branches, gates, branches that cross matrix products.
 //!
 //! Oracle: `naive`, and central differences of it. A convolution in front of a max pool is sent back winner by winner
-//! when its kernel's width times its channels is at least 32, else densely; the plans draw both.
+//! when its kernel's width times its channels is at least 32 and it does not go by tiles, else densely; the plans draw both.
 
 use super::check::{check, check_drawn};
 use super::compare::cases;

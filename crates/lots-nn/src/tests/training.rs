@@ -138,8 +138,9 @@ fn steps_are_caffes_steps() {
 #[cfg(feature = "parallel")]
 #[test]
 fn the_number_of_threads_does_not_change_training() {
-    let train = |count: usize| {
-        let mut trainer = trainer();
+    let train = |network: &[u8], count: usize| {
+        let graph = Graph::from_onnx(network, "tiny").unwrap();
+        let mut trainer = Trainer::new(graph, recipe()).unwrap();
         let mut losses = Vec::new();
         for step in 0..4 {
             let (images, labels) = batch(step, count);
@@ -148,10 +149,11 @@ fn the_number_of_threads_does_not_change_training() {
         (trainer.finished(&[]), losses)
     };
     let mut wrong = Vec::new();
-    for count in [1, 20, 64] {
+    let networks = [network().1, tiles()];
+    for (network, count) in networks.iter().flat_map(|n| [1, 20, 64].map(|count| (n, count))) {
         let mut all = [1, 2, 5].map(|n| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap();
-            pool.install(|| train(count))
+            pool.install(|| train(network, count))
         });
         let [one, others @ ..] = &mut all;
         for (at, other) in others.iter().enumerate() {

@@ -52,7 +52,7 @@ impl Winograd {
         // `[rows / 64][points][taps][channels][64]`.
         let tap_size = channels * WIDTH;
         let mut sums = Buffer::zeroed(rows.div_ceil(WIDTH) * points * taps * tap_size);
-        for first in (0..field.output[0]).step_by(most.max(1)) {
+        for first in (0..field.output[0]).step_by(most) {
             let count = most.min(field.output[0] - first);
             let seen = first..first + count + taps - 1;
             let way = (Transform::Input, taps);
@@ -134,14 +134,14 @@ impl Cut {
         let step = self.step(channels.len(), lines.len());
         let to = Shared::new(to);
         let mut line = Buffer::zeroed((self.across * TILE + self.overlap) * PANEL);
-        let inside = (line.len() / PANEL - self.pad[1].min(line.len() / PANEL)).min(width) * PANEL;
         let mut places = vec![[0; 2]; self.across];
         let planes = x.chunks_exact(height * width * LANES).skip(channels.start);
         for (channel, plane) in planes.take(channels.len()).enumerate() {
             for (n, y) in lines.clone().enumerate() {
-                let part = &mut line[self.pad[1] * PANEL..][..inside];
+                // Tiles reach as far as the last window.
+                let part = &mut line[self.pad[1] * PANEL..][..width * PANEL];
                 match y.checked_sub(self.pad[0]).filter(|y| *y < height) {
-                    Some(y) => part.copy_from_slice(&plane[y * width * LANES..][..inside]),
+                    Some(y) => part.copy_from_slice(&plane[y * width * LANES..][..width * LANES]),
                     None => part.fill(0.0),
                 }
                 let start = (channel * lines.len() + n) * self.across;

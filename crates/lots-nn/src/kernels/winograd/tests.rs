@@ -22,6 +22,9 @@ const LAYERS: [(&str, usize, usize, usize, usize); 10] = [
 /// So many rows or channels are compared, evenly spread.
 const ROWS: usize = 8;
 
+/// Relative difference of a gradient by tiles from the plain one: ten times what was seen for LeNet's second convolution.
+const GRADIENT: f64 = 5e-6;
+
 /// How many times the plain convolution's error may be reached.
 const LIMIT: f64 = 10.0;
 
@@ -285,6 +288,7 @@ fn weight_gradients_by_tiles_are_the_plain_ones() {
         (17, 16, 3, [9, 5], 1),
         (16, 33, 5, [1, 2], 2),
         (70, 40, 3, [19, 30], 1),
+        (16, 16, 5, [9, 9], 5),
     ] {
         let input = output.map(|n| n + taps - 1 - 2 * pad);
         let field = Field { input, output, pad: [pad; 2] };
@@ -311,8 +315,12 @@ fn weight_gradients_by_tiles_are_the_plain_ones() {
             let fast = Winograd::new(isa, false, taps, &w);
             fast.weight_gradient(isa, &field, &x, &g, &mut tiled);
             let exact: Vec<f64> = plain.iter().map(|&x| f64::from(x)).collect();
-            let [_, largest] = errors(&tiled, &exact);
-            assert!(largest < 5e-6, "{isa:?}, {rows} rows, {channels} channels: {largest}");
+            // Not a number is no small error.
+            let errors = errors(&tiled, &exact);
+            assert!(
+                errors.iter().all(|e| *e < GRADIENT) && !tiled.iter().any(|x| x.is_nan()),
+                "{isa:?}, {rows} rows, {channels} channels: {errors:?}"
+            );
         }
     }
 }

@@ -71,7 +71,7 @@ pub(super) enum Transform {
     OutputBack,
     /// From the points to the input's cotangent, `Bᵀ m B`.
     InputBack,
-    /// From the points to the weights' gradient, `Gᵀ m`: of columns only, as [`apply_line`] does it.
+    /// From the points to the weights' gradient, `Gᵀ m`: of columns only, where [`Steps`] have no row.
     WeightsBack,
 }
 
@@ -167,7 +167,7 @@ unsafe fn avx2(all: &Squares<'_>) {
 }
 
 /// # Safety
-/// As [`sandwich`].
+/// As [`each`].
 #[inline(always)]
 unsafe fn chosen<S: Simd>(all: &Squares<'_>) {
     // SAFETY: the caller's promise.
