@@ -19,6 +19,8 @@ mod image;
 mod measure;
 mod names;
 mod parallel;
+#[cfg(feature = "plot")]
+pub mod plot;
 mod record;
 pub mod report;
 mod represent;
