@@ -13,6 +13,7 @@ mod measure;
 mod model;
 mod output;
 mod progress;
+mod report;
 mod represent;
 mod signal;
 mod train;
@@ -53,6 +54,8 @@ enum Command {
     Attack(Box<attack::Arguments>),
     /// Write what a layer sees in images to a file
     Represent(represent::Arguments),
+    /// Make a page of results: pictures, curves and tables
+    Report(report::Arguments),
     /// Compare two images: L2, L∞ and PASS
     Measure(measure::Arguments),
     /// List the layers of a network
@@ -79,6 +82,7 @@ fn main() -> ExitCode {
         Command::Train(command) => train::run(&command),
         Command::Evaluate(arguments) => evaluate::run(&arguments),
         Command::Attack(arguments) => attack::run(&arguments),
+        Command::Report(arguments) => report::run(&arguments),
         Command::Represent(arguments) => represent::run(&arguments),
         Command::Measure(arguments) => measure::run(&arguments),
         Command::Layers(arguments) => layers::run(&arguments),

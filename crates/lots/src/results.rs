@@ -9,7 +9,7 @@ use crate::image::{Image, perturbation};
 use crate::record::Record;
 
 /// The file of the records.
-const RECORDS: &str = "records.jsonl";
+pub(crate) const RECORDS: &str = "records.jsonl";
 
 /// A folder that results are written to, each as soon as it is there: whatever stops the program, what is finished stays
 /// readable.

@@ -1,7 +1,17 @@
 use crate::{done, lots, not_the_error};
 
-const COMMANDS: [&str; 9] =
-    ["", "train", "train lenet", "evaluate", "attack", "represent", "measure", "layers", "convert"];
+const COMMANDS: [&str; 10] = [
+    "",
+    "train",
+    "train lenet",
+    "evaluate",
+    "attack",
+    "report",
+    "represent",
+    "measure",
+    "layers",
+    "convert",
+];
 
 #[test]
 fn every_help_has_an_example_and_fits_a_terminal() {

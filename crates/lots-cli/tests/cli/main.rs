@@ -12,6 +12,7 @@ mod gallery;
 mod help;
 mod layers;
 mod measure;
+mod report;
 mod train;
 mod wishes;
 

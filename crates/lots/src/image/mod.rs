@@ -9,6 +9,7 @@ use std::fmt;
 
 pub use fit::Fit;
 pub use perturbation::perturbation;
+pub(crate) use perturbation::unperturbed;
 
 /// An 8-bit image, grey (1 channel) or RGB (3 channels).
 ///

@@ -7,7 +7,7 @@ use super::method_title;
 use super::page::Exhibit;
 use crate::data::NamedImage;
 use crate::error::DataError;
-use crate::image::{Image, perturbation};
+use crate::image::{Fit, Image, perturbation};
 use crate::record::{Ending, Record};
 
 /// Sides below this are shown as squares, larger ones smoothly.
@@ -26,15 +26,31 @@ pub(super) struct Picture {
 
 impl Picture {
     pub(super) fn new(image: &Image, alt: String) -> Result<Self, DataError> {
+        Self::within(usize::MAX, image, alt)
+    }
+
+    /// A smaller picture of an image with a side above `side`.
+    pub(super) fn within(side: usize, image: &Image, alt: String) -> Result<Self, DataError> {
+        let longer = image.width().max(image.height());
+        let (coarse, small);
+        let mut image = image;
+        coarse = longer < COARSE;
+        if longer > side {
+            let scaled = |n: usize| (n * side / longer).max(1);
+            let fit = Fit { resize: true, center_crop: false };
+            small = fit.apply(image, scaled(image.height()), scaled(image.width()));
+            image = &small;
+        }
         let png = image.to_png().map_err(|e| DataError::write("the page", e))?;
         let uri = format!("data:image/png;base64,{}", STANDARD.encode(png));
-        let (width, height) = (image.width(), image.height());
-        Ok(Self { uri, alt, width, height, coarse: width.max(height) < COARSE })
+        Ok(Self { uri, alt, width: image.width(), height: image.height(), coarse })
     }
 }
 
 /// A result with its caption.
 pub(super) struct Card {
+    /// Of its cotangent, as networks call it.
+    pub(super) layer: String,
     /// Where the attack set in: `conv1 (1)`, or its method.
     pub(super) place: String,
     /// What the network says of the image; a dash where there is none.
@@ -45,83 +61,116 @@ pub(super) struct Card {
     pub(super) shown: Option<Shown>,
     /// Why there is none.
     pub(super) missing: String,
+    /// Its files beside the page, where they are to be had.
+    pub(super) links: Option<Links>,
 }
 
 /// The image that an attack left.
 pub(super) struct Shown {
     pub(super) perturbed: Picture,
-    /// The origin, to be shown in its place.
-    pub(super) origin: Picture,
-    pub(super) perturbation: Picture,
-    /// The change that black and white stand for, in grey levels.
-    pub(super) reach: String,
+    /// `None` where it is not known.
+    pub(super) change: Option<Change>,
     /// Rounded as in the paper's captions, as are the others.
     pub(super) pass: String,
     pub(super) l2: String,
     pub(super) linf: String,
 }
 
+/// A perturbation.
+pub(super) struct Change {
+    pub(super) picture: Picture,
+    /// The change that black and white stand for, in grey levels.
+    pub(super) reach: String,
+}
+
+/// Where the files of a result lie, as URLs relative to the page.
+pub(super) struct Links {
+    pub(super) image: String,
+    pub(super) perturbation: Option<String>,
+}
+
+/// What is to be seen of a result: its image; and the picture of its perturbation, with the grey levels that one of it stands
+/// for.
+pub(super) struct Seen<'a> {
+    pub(super) image: &'a Image,
+    pub(super) change: Option<(&'a Image, f64)>,
+    /// Larger ones are made smaller.
+    pub(super) side: usize,
+}
+
 impl Card {
     /// # Errors
     /// When the image is not of its origin's shape.
-    pub(super) fn new(origin: &NamedImage, exhibit: &Exhibit) -> Result<Self, DataError> {
-        let record = &exhibit.record;
+    pub(super) fn of(origin: &NamedImage, exhibit: &Exhibit) -> Result<Self, DataError> {
+        let Exhibit { record, image } = exhibit;
+        let Some(image) = image else { return Self::new(record, None) };
+        let shape = |image: &Image| [image.height(), image.width(), image.channels()];
+        if shape(&origin.image) != shape(image) {
+            let name = record.image.as_deref().unwrap_or("a perturbed image");
+            let problem =
+                format!("is {image:?}, wanted the shape of its origin, {:?}", origin.image);
+            return Err(DataError::content(name, problem));
+        }
+        let (picture, scale) = perturbation(&origin.image, image);
+        let change = Some((&picture, scale));
+        Self::new(record, Some(&Seen { image, change, side: usize::MAX }))
+    }
+
+    /// # Errors
+    /// When an image cannot be written as PNG.
+    pub(super) fn new(record: &Record, seen: Option<&Seen<'_>>) -> Result<Self, DataError> {
         let place = place(record);
-        let shown = exhibit.image.as_ref().map(|image| shown(origin, image, record, &place));
+        let shown = seen.map(|seen| shown(record, seen, &place)).transpose()?;
         Ok(Self {
+            layer: record.layer.clone(),
             class: record.label_name.clone().unwrap_or_else(|| "–".to_owned()),
             note: note(record),
             missing: missing(record),
-            shown: shown.transpose()?,
+            shown,
             place,
+            links: None,
         })
     }
 }
 
-fn shown(
-    origin: &NamedImage,
-    image: &Image,
-    record: &Record,
-    place: &str,
-) -> Result<Shown, DataError> {
-    let shape = |image: &Image| [image.height(), image.width(), image.channels()];
-    if shape(&origin.image) != shape(image) {
-        let name = record.image.as_deref().unwrap_or("a perturbed image");
-        let problem = format!("is {image:?}, wanted the shape of its origin, {:?}", origin.image);
-        return Err(DataError::content(name, problem));
-    }
-    let (picture, scale) = perturbation(&origin.image, image);
-    let reach = format!("{:.0}", scale * 127.0);
+fn shown(record: &Record, seen: &Seen<'_>, place: &str) -> Result<Shown, DataError> {
+    let &Seen { image, change, side } = seen;
     let class = record.label_name.as_deref().unwrap_or("?");
     let was = &record.origin_name;
-    let number = |value: Option<f64>, decimals: usize| match value {
-        Some(value) => format!("{value:.decimals$}"),
-        None => "–".to_owned(),
-    };
+    let alt = format!("A perturbed {was} that the network reads as {class}; {place}");
+    let change = change.map(|(picture, scale)| {
+        let reach = format!("{:.0}", scale * 127.0);
+        let alt = format!("The perturbation at {place}, at most {reach} grey levels");
+        Ok(Change { picture: Picture::within(side, picture, alt)?, reach })
+    });
     Ok(Shown {
-        perturbed: Picture::new(
-            image,
-            format!("A perturbed {was} that the network reads as {class}; {place}"),
-        )?,
-        origin: Picture::new(&origin.image, format!("The {was} before its perturbation"))?,
-        perturbation: Picture::new(
-            &picture,
-            format!("The perturbation at {place}, at most {reach} grey levels"),
-        )?,
-        reach,
-        pass: number(record.pass, 4),
-        l2: number(record.l2.map(|l2| l2.0), 0),
-        linf: number(record.linf.map(|linf| f64::from(linf.0)), 0),
+        perturbed: Picture::within(side, image, alt)?,
+        change: change.transpose()?,
+        pass: rounded(record.pass, 4),
+        l2: rounded(record.l2.map(|l2| l2.0), 0),
+        linf: rounded(record.linf.map(|linf| f64::from(linf.0)), 0),
     })
+}
+
+/// A number as pages show it; a dash where there is none.
+pub(super) fn rounded(value: Option<f64>, decimals: usize) -> String {
+    value.map_or_else(|| "–".to_owned(), |value| format!("{value:.decimals$}"))
 }
 
 /// The first words of the caption: the layer and its index as in the paper, and for methods that have no layer to
 /// choose, the method.
 fn place(record: &Record) -> String {
-    match (record.method.as_str(), record.layer_index) {
-        ("lots" | "magnify" | "reduce", Some(index)) => format!("{} ({index})", record.layer),
-        ("lots" | "magnify" | "reduce", None) => record.layer.clone(),
-        (method, _) => method_title(method).to_owned(),
+    match record.method.as_str() {
+        "lots" | "magnify" | "reduce" => layer(record),
+        method => method_title(method).to_owned(),
+    }
+}
+
+/// A layer with its index, as in the paper: `conv1 (1)`.
+pub(super) fn layer(record: &Record) -> String {
+    match record.layer_index {
+        Some(index) => format!("{} ({index})", record.layer),
+        None => record.layer.clone(),
     }
 }
 
@@ -162,13 +211,14 @@ fn wish(record: &Record) -> String {
 }
 
 /// What a class is called; records of older versions have its number only.
-fn called(name: &Option<String>, class: usize) -> String {
+pub(super) fn called(name: &Option<String>, class: usize) -> String {
     name.clone().unwrap_or_else(|| class.to_string())
 }
 
 /// Why there is no image.
 fn missing(record: &Record) -> String {
     match record.outcome {
+        _ if record.image.is_some() => "Its image is not there.".to_owned(),
         Ending::OriginMisclassified => format!(
             "The network reads the origin as {}, not as {}: nothing to change.",
             called(&record.origin_class_name, record.origin_class),
@@ -179,6 +229,6 @@ fn missing(record: &Record) -> String {
             "No step in this direction changes the class.".to_owned()
         }
         Ending::NotFound => format!("No step in this direction is {}.", wish(record)),
-        Ending::Adversarial => "Its image is not stored.".to_owned(),
+        Ending::Adversarial => "Its image is not there.".to_owned(),
     }
 }
