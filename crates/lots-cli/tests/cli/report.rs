@@ -2,13 +2,13 @@ use std::fs;
 
 use tempfile::TempDir;
 
-use crate::{lots, not_the_error, workplace};
+use crate::attack::workplace;
+use crate::{lots, not_the_error};
 
 /// A folder with a run of real attacks.
 fn attacked() -> TempDir {
     let dir = workplace();
-    let attack =
-        "attack lenet.onnx --origin digits:test:3 --target digits:train:5 --linf 40 --out found";
+    let attack = "attack lenet.onnx --origin four.png --target mnist:test:9 --linf 40 --out found";
     assert!(lots(&dir, attack).code < 2);
     dir
 }
@@ -41,7 +41,7 @@ fn runs_side_by_side() {
     assert!(ran.stdout.starts_with("report.html: 8 results"), "{}", ran.stdout);
     fs::create_dir(dir.path().join("other")).unwrap();
     fs::rename(dir.path().join("found"), dir.path().join("other/found")).unwrap();
-    let again = "attack lenet.onnx --origin digits:test:4 --method fgs --linf 9 --out found";
+    let again = "attack lenet.onnx --origin four.png --method fgs --linf 9 --out found";
     assert!(lots(&dir, again).code < 2);
     let ran = lots(&dir, "report found other/found --force");
     assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
