@@ -22,7 +22,7 @@ const sort = (table, header) => {
     if (a.worth === null || b.worth === null) return (a.worth === null) - (b.worth === null);
     return sign * (numeric ? a.worth - b.worth : order(a.worth, b.worth));
   });
-  body.append(...rows.map(({ row }) => row));
+  body.replaceChildren(...rows.map(({ row }) => row));
   for (const other of table.tHead.rows[0].cells) other.ariaSort = "none";
   header.ariaSort = ascends ? "ascending" : "descending";
 };

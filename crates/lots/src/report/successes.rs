@@ -118,6 +118,7 @@ fn plot(
     let x = Axis::new(size.name, size.unit);
     let y = Axis::new("successes", "%").between(0.0, 100.0);
     let panels = vec![Panel { title: String::new(), series }];
+    let title = format!("{title}: {}", size.name);
     let svg = Curves { title, x, y, panels }.svg()?;
     Ok(Some(Plot { svg, caption }))
 }

@@ -152,13 +152,13 @@ fn a_page_can_be_read_and_used() {
     browser.expect(apart, below);
 
     // One layer alone; rows without it go.
-    let visible =
-        "[...document.querySelectorAll('.result')].filter((e) => e.checkVisibility()).length";
     browser.eval("document.querySelector('#layer').focus()");
-    browser.press("c", "KeyC", "c", 67);
-    let layer = browser.eval("document.querySelector('#layer').value");
-    assert_eq!(layer, "conv1");
-    browser.expect(visible, 6);
+    browser.press("i", "KeyI", "i", 73);
+    browser.expect("document.querySelector('#layer').value", "ip1");
+    for (selector, count) in [(".result", 3), (".row-group .plates", 3)] {
+        let all = format!("[...document.querySelectorAll('{selector}')]");
+        browser.expect(&format!("{all}.filter((e) => e.checkVisibility()).length"), count);
+    }
 
     assert_eq!(browser.problems(), [""; 0]);
 }
