@@ -43,6 +43,19 @@ enum DistanceName {
 }
 
 impl GalleryArguments {
+    /// What decides, in words; `None` without a gallery.
+    pub(crate) fn description(&self) -> Option<String> {
+        let folder = self.gallery.as_ref()?.display();
+        let layer = self.gallery_layer.as_deref().unwrap_or("the output");
+        let distance = match self.distance {
+            DistanceName::Euclidean => "Euclidean",
+            DistanceName::Cosine => "cosine",
+        };
+        let threshold = self.threshold.map(|threshold| format!(" within {threshold}"));
+        let threshold = threshold.unwrap_or_default();
+        Some(format!("{folder}, {distance} distance{threshold} at {layer}"))
+    }
+
     /// By the gallery, if there is one; else by the largest logit of `model`.
     pub(crate) fn decision(
         &self,

@@ -15,6 +15,7 @@ mod output;
 mod progress;
 mod report;
 mod represent;
+mod robustness;
 mod signal;
 mod train;
 
@@ -52,6 +53,8 @@ enum Command {
     Evaluate(evaluate::Arguments),
     /// Find the smallest change of an image that changes its class
     Attack(Box<attack::Arguments>),
+    /// Measure how large a perturbation each layer takes before the class changes
+    Robustness(Box<robustness::Arguments>),
     /// Write what a layer sees in images to a file
     Represent(represent::Arguments),
     /// Make a page of results: pictures, curves and tables
@@ -83,6 +86,7 @@ fn main() -> ExitCode {
         Command::Evaluate(arguments) => evaluate::run(&arguments),
         Command::Attack(arguments) => attack::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),
+        Command::Robustness(arguments) => robustness::run(&arguments),
         Command::Represent(arguments) => represent::run(&arguments),
         Command::Measure(arguments) => measure::run(&arguments),
         Command::Layers(arguments) => layers::run(&arguments),

@@ -1,5 +1,7 @@
 //! The network that a command works with: its file, what images it wants, what its classes are called.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -8,8 +10,9 @@ use clap::{Args, ValueEnum};
 use lots::attack::Argmax;
 use lots::{NamedImage, class_names, read_class_names};
 use lots_nn::{ChannelOrder, Graph, Layout, Network, OpenOptions, Preprocessing, ValueRange};
+use md5::{Digest, Md5};
 
-use crate::output::tell;
+use crate::output::{hex, tell};
 
 /// The key of the metadata that holds the names of classes, one a line.
 const CLASS_NAMES: &str = "lots.class_names";
@@ -111,6 +114,19 @@ impl Model {
             Some(_) => {}
         }
         Ok(network)
+    }
+
+    /// The MD5 of its file.
+    pub(crate) fn md5(&self) -> Result<String> {
+        let refuse = || format!("cannot read {}", self.path.display());
+        let mut file = File::open(&self.path).with_context(refuse)?;
+        let (mut md5, mut piece) = (Md5::new(), vec![0; 1 << 16]);
+        loop {
+            match file.read(&mut piece).with_context(refuse)? {
+                0 => return Ok(hex(&md5.finalize())),
+                length => md5.update(&piece[..length]),
+            }
+        }
     }
 
     /// What the classes of `network` are called, by `--names` or its metadata, if either says so.

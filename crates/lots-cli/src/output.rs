@@ -125,3 +125,8 @@ pub(crate) fn table(rows: &[Vec<String>], right: &[bool]) -> String {
     }
     text
 }
+
+/// Bytes as people write them.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

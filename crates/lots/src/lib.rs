@@ -25,6 +25,7 @@ mod record;
 pub mod report;
 mod represent;
 mod results;
+pub mod robustness;
 mod soundness;
 mod training;
 
@@ -35,11 +36,12 @@ pub use evaluation::{Evaluation, classes, evaluate};
 pub use file::{write_file, write_file_with};
 pub use image::{Fit, Image, perturbation};
 pub use measure::{
-    Alignment, L2, Linf, MeasureError, Measures, Pass, l2, linf, measure, pass, ssim,
+    Alignment, Breadth, Focus, L2, Linf, MeasureError, Measures, Pass, breadth, focus, l2, linf,
+    measure, pass, ssim,
 };
 pub use names::{class_names, find_class, read_class_names};
 pub use record::{Approach, Ending, Record};
 pub use represent::{Representation, npy, read_representations, represent};
-pub use results::{Results, read_records};
+pub use results::{Results, read_records, records};
 pub use soundness::{Doubt, doubts};
 pub use training::{Batches, Training};

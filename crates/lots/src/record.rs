@@ -7,7 +7,7 @@ use crate::attack::{
     Attack, Attacked, Decision, Extent, Goal, Outcome, Perturbed, Target, UNKNOWN, Units,
 };
 use crate::data::NamedImage;
-use crate::measure::{Alignment, L2, Linf, MeasureError, measure};
+use crate::measure::{Alignment, Breadth, Focus, L2, Linf, MeasureError, breadth, focus, measure};
 
 /// All that is known of one attack; a line of `records.jsonl` is one of them as JSON.
 ///
@@ -75,6 +75,12 @@ pub struct Record {
     pub pass: Option<f64>,
     /// What became of the alignment that PASS starts with.
     pub alignment: Option<Alignment>,
+    /// How much the perturbation keeps to what the origin shows, 0–1.
+    #[serde(default)]
+    pub focus: Option<Focus>,
+    /// The share of the pixels that hold half of the perturbation's energy.
+    #[serde(default)]
+    pub breadth: Option<Breadth>,
     /// The image, a PNG; its path is relative to the file that holds the record.
     pub image: Option<String>,
     /// The perturbation, a PNG with zero at grey level 128; its path likewise.
@@ -199,6 +205,8 @@ impl Record {
             linf: measures.map(|m| m.linf),
             pass: measures.map(|m| m.pass.score),
             alignment: measures.map(|m| m.pass.alignment),
+            focus: found.map(|found| focus(&origin.image, &found.image)).transpose()?,
+            breadth: found.map(|found| breadth(&origin.image, &found.image)).transpose()?,
             image: None,
             perturbation: None,
             perturbation_scale: None,

@@ -1,7 +1,7 @@
 //! A folder of results: images, and a line for each in `records.jsonl`.
 
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use crate::error::{DataError, shown};
@@ -42,6 +42,29 @@ impl Results {
             return Err(DataError::content(shown(folder), problem));
         }
         Ok(Self { folder: folder.to_owned(), records: None, count: 0 })
+    }
+
+    /// Goes on in a folder that a stopped program has left: what is added comes behind the whole lines of its
+    /// `records.jsonl`, and what a stop left behind them goes. Without that file it begins.
+    ///
+    /// # Errors
+    /// When the file cannot be read or written to.
+    pub fn resume(folder: &Path) -> Result<Self, DataError> {
+        let path = folder.join(RECORDS);
+        let refuse = |e: io::Error| DataError::write(shown(&path), e);
+        let mut lines = match open_lines(&path) {
+            Err(e) if e.kind() == ErrorKind::NotFound => {
+                return Ok(Self { folder: folder.to_owned(), records: None, count: 0 });
+            }
+            lines => lines.map_err(refuse)?,
+        };
+        let (mut count, mut length) = (0, 0);
+        while let Some(line) = lines.next_line().map_err(refuse)? {
+            (count, length) = (count + 1, length + line.len() as u64);
+        }
+        let file = File::options().append(true).open(&path).map_err(refuse)?;
+        file.set_len(length).map_err(refuse)?;
+        Ok(Self { folder: folder.to_owned(), records: Some(file), count })
     }
 
     /// Adds a result: writes its images, if it has any, names them in `record`, and writes that.
@@ -88,16 +111,47 @@ impl Results {
 /// # Errors
 /// When there is no `records.jsonl`, or a whole line of it is no record.
 pub fn read_records(folder: &Path) -> Result<Vec<Record>, DataError> {
+    records(folder)?.collect()
+}
+
+/// As [`read_records`], one record after the other, so that memory holds one at a time.
+///
+/// # Errors
+/// When there is no `records.jsonl`. Those of a line come with it.
+pub fn records(
+    folder: &Path,
+) -> Result<impl Iterator<Item = Result<Record, DataError>> + use<>, DataError> {
     let path = folder.join(RECORDS);
-    // Bytes, not text: a stop may have cut the last line within a character.
-    let bytes = fs::read(&path).map_err(|e| DataError::read(shown(&path), e))?;
-    let whole = bytes.split_inclusive(|&b| b == b'\n').filter(|line| line.ends_with(b"\n"));
-    let record = |(i, line): (usize, &[u8])| {
-        serde_json::from_slice(line).map_err(|e| {
-            DataError::content(shown(&path), format!("holds no record in line {}: {e}", i + 1))
-        })
-    };
-    whole.enumerate().map(record).collect()
+    let mut lines = open_lines(&path).map_err(|e| DataError::read(shown(&path), e))?;
+    let mut number = 0;
+    Ok(std::iter::from_fn(move || {
+        number += 1;
+        let line = lines.next_line().map_err(|e| DataError::read(shown(&path), e)).transpose()?;
+        Some(line.and_then(|line| {
+            serde_json::from_slice(line).map_err(|e| {
+                DataError::content(shown(&path), format!("holds no record in line {number}: {e}"))
+            })
+        }))
+    }))
+}
+
+/// The whole lines of a file. Bytes, not text: a stop may have cut the last one within a character.
+struct Lines {
+    file: BufReader<File>,
+    line: Vec<u8>,
+}
+
+fn open_lines(path: &Path) -> io::Result<Lines> {
+    Ok(Lines { file: BufReader::new(File::open(path)?), line: Vec::new() })
+}
+
+impl Lines {
+    /// The next one, with its end.
+    fn next_line(&mut self) -> io::Result<Option<&[u8]>> {
+        self.line.clear();
+        self.file.read_until(b'\n', &mut self.line)?;
+        Ok(self.line.ends_with(b"\n").then_some(&self.line))
+    }
 }
 
 /// What the files of a result are called, behind their number.

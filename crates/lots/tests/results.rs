@@ -9,7 +9,9 @@ use lots::attack::{
     Argmax, Attack, Attacked, Extent, Fgv, Goal, HotCold, Lots, Outcome, Perturbed, Target, Units,
     attack,
 };
-use lots::{Ending, Image, NamedImage, Record, Results, measure, open_image, read_records};
+use lots::{
+    Ending, Image, NamedImage, Record, Results, breadth, focus, measure, open_image, read_records,
+};
 use lots_nn::{LayerInfo, Network, lenet};
 use tempfile::tempdir;
 
@@ -125,6 +127,8 @@ fn a_record_says_all_there_is_to_say() {
         linf: Some(measures.linf),
         pass: Some(measures.pass.score),
         alignment: Some(measures.pass.alignment),
+        focus: Some(focus(&images[0].image, &image(5)).unwrap()),
+        breadth: Some(breadth(&images[0].image, &image(5)).unwrap()),
         image: None,
         perturbation: None,
         perturbation_scale: None,
@@ -201,6 +205,7 @@ fn the_keys_of_a_line_are_these() {
         "hot_name",
         "goal",
         "fixed_linf",
+        "focus",
         "outcome",
         "label",
         "label_name",
@@ -212,6 +217,7 @@ fn the_keys_of_a_line_are_these() {
         "linf",
         "pass",
         "alignment",
+        "breadth",
         "image",
         "perturbation",
         "perturbation_scale",
@@ -338,6 +344,33 @@ fn names_of_files_tell_results_apart_and_stay_inside() {
     // Names are as they were in the records, one line each.
     assert_eq!(read_records(&folder).unwrap(), written);
     assert_eq!(lines(&folder).len(), names.len());
+}
+
+/// Wherever a stop cuts the last line, what is added afterwards comes behind whole lines, and images keep their numbers.
+#[test]
+fn a_cut_folder_is_gone_on_with() {
+    let (first, origin, perturbed) = record("conv1");
+    let whole = tempfile::tempdir().unwrap();
+    let mut results = Results::resume(whole.path()).unwrap();
+    for _ in 0..3 {
+        results.add(&mut first.clone(), &origin, Some(&perturbed)).unwrap();
+    }
+    let (text, names) =
+        (fs::read(whole.path().join("records.jsonl")).unwrap(), files(whole.path()));
+    let last = text.len() / 3 * 2;
+    for end in (last..text.len()).step_by(97).chain([0, 5, text.len() - 1, text.len()]) {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("records.jsonl"), &text[..end]).unwrap();
+        let there = text[..end].iter().filter(|&&b| b == b'\n').count();
+        let mut results = Results::resume(folder.path()).unwrap();
+        for _ in there..3 {
+            results.add(&mut first.clone(), &origin, Some(&perturbed)).unwrap();
+        }
+        assert_eq!(fs::read(folder.path().join("records.jsonl")).unwrap(), text, "cut at {end}");
+        let added =
+            |name: &&String| !name.starts_with("000") || **name > format!("{:04}", there + 1);
+        assert_eq!(files(folder.path()), names.iter().filter(added).cloned().collect::<Vec<_>>());
+    }
 }
 
 /// Wherever a stop cuts the last line, within a character too, what was finished before is there.

@@ -1,12 +1,13 @@
 use crate::{done, lots, not_the_error};
 
-const COMMANDS: [&str; 10] = [
+const COMMANDS: [&str; 11] = [
     "",
     "train",
     "train lenet",
     "evaluate",
     "attack",
     "report",
+    "robustness",
     "represent",
     "measure",
     "layers",

@@ -13,6 +13,7 @@ mod help;
 mod layers;
 mod measure;
 mod report;
+mod robustness;
 mod train;
 mod wishes;
 

@@ -45,6 +45,13 @@ pub struct Attack<'a> {
     pub units: Option<&'a Units>,
 }
 
+impl<'a> Attack<'a> {
+    /// To the smallest step found that changes the class, with all units of the layer.
+    pub fn smallest(origin: usize, target: Option<Target<'a>>, method: &'a dyn Method) -> Self {
+        Self { origin, target, method, goal: Goal::Any, extent: Extent::Smallest, units: None }
+    }
+}
+
 /// What leads the way.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Target<'a> {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::Range;
 
 use super::idx::Idx;
+use super::reference::NamedImage;
 use crate::error::DataError;
 use crate::image::Image;
 
@@ -14,6 +15,8 @@ pub const DEFAULT_CLASSES: usize = 10;
 #[derive(Clone, PartialEq, Eq)]
 pub struct Dataset {
     name: String,
+    /// The set that this is a part of, and the position of the first image there.
+    whole: (String, usize),
     /// Height, width, channels.
     shape: [usize; 3],
     images: Vec<u8>,
@@ -60,7 +63,8 @@ impl Dataset {
             }
             check_labels(&name, labels, classes)?;
         }
-        Ok(Self { name, shape, images, labels })
+        let whole = (name.clone(), 0);
+        Ok(Self { name, whole, shape, images, labels })
     }
 
     /// The data set of an IDX file of images (grey, or RGB where it has four dimensions) and one of labels.
@@ -152,6 +156,19 @@ impl Dataset {
         self.labels.as_ref().map(|labels| usize::from(labels[i]))
     }
 
+    /// Image `i` with its label. Of sets that were opened, and ranges of them, its name is the reference that opens it.
+    ///
+    /// # Panics
+    /// When `i` is not below [`len`](Self::len), as for a slice.
+    pub fn named(&self, i: usize) -> NamedImage {
+        let (whole, first) = &self.whole;
+        NamedImage {
+            image: self.image(i),
+            name: format!("{whole}:{}", first + i),
+            label: self.label(i),
+        }
+    }
+
     /// All labels, checked to be classes of `classes`.
     ///
     /// # Errors
@@ -183,6 +200,7 @@ impl Dataset {
         let size = self.size();
         Ok(Self {
             name: format!("{}:{wanted}", self.name),
+            whole: (self.whole.0.clone(), self.whole.1 + start),
             shape: self.shape,
             images: self.images[start * size..end * size].to_vec(),
             labels: self.labels.as_ref().map(|labels| labels[start..end].to_vec()),
@@ -209,8 +227,10 @@ impl Dataset {
         // Wider than usize: the product may pass 2³² where addresses have 32 bits.
         let picks =
             (0..count as u64).map(|i| (u128::from(i) * len as u128 / count as u128) as usize);
+        let name = format!("{} ({count} of {len}, evenly spread)", self.name);
         Ok(Self {
-            name: format!("{} ({count} of {len}, evenly spread)", self.name),
+            whole: (name.clone(), 0),
+            name,
             shape: self.shape,
             images: picks.clone().flat_map(|i| self.pixels(i)).copied().collect(),
             labels: self.labels.as_ref().map(|labels| picks.map(|i| labels[i]).collect()),
@@ -271,6 +291,20 @@ mod tests {
         assert_eq!(format!("{set:?}"), "Dataset \"six\" 6×1×2×1 with labels");
         let bare = Dataset::new("bare", [1, 2, 3], vec![9; 12], None, 10).unwrap();
         assert_eq!((bare.len(), bare.label(1), bare.image(1).channels()), (2, None, 3));
+    }
+
+    #[test]
+    fn images_of_parts_are_named_by_the_whole() {
+        let set = six();
+        let part = set.range(2..6).unwrap().range(1..3).unwrap();
+        for (named, position) in [(set.named(4), 4), (part.named(0), 3), (part.named(1), 4)] {
+            let wanted = NamedImage {
+                image: set.image(position),
+                name: format!("six:{position}"),
+                label: Some(5 - position),
+            };
+            assert_eq!(named, wanted);
+        }
     }
 
     #[test]

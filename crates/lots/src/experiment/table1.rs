@@ -6,8 +6,7 @@ use lots_nn::{LayerInfo, Network};
 use serde::{Deserialize, Serialize};
 
 use crate::attack::{
-    Argmax, Attack, Decision, Extent, Fgs, Fgv, Goal, HotCold, Lots, Method, Target, attack,
-    has_zero_loss,
+    Argmax, Attack, Decision, Fgs, Fgv, HotCold, Lots, Target, attack, has_zero_loss,
 };
 use crate::batch::batch;
 use crate::data::{Dataset, NamedImage};
@@ -138,17 +137,9 @@ pub fn first_of_each_class(data: &Dataset, classes: usize) -> Result<Vec<NamedIm
                 data.name()
             ))
         })?;
-        Ok(named(data, position))
+        Ok(data.named(position))
     };
     (0..classes).map(first).collect()
-}
-
-fn named(data: &Dataset, position: usize) -> NamedImage {
-    NamedImage {
-        image: data.image(position),
-        name: format!("image {position} of {}", data.name()),
-        label: data.label(position),
-    }
 }
 
 /// Origins whose attacks are run together.
@@ -187,7 +178,7 @@ pub fn row(
         let positions = first..data.len().min(first + ORIGINS);
         let pixels = batch(network.input(), data, positions.clone())?;
         let logits = network.represent(pixels.view(), network.output())?;
-        let origins = positions.clone().map(|position| named(data, position));
+        let origins = positions.clone().map(|position| data.named(position));
         let images: Vec<NamedImage> = targets.iter().cloned().chain(origins).collect();
         let mut attacks = [const { Vec::new() }; 4];
         let mut silent = BTreeSet::new();
@@ -207,11 +198,14 @@ pub fn row(
             }
             let others = || (0..classes).filter(move |&class| class != label);
             let [fgs, fgv, hot_cold, lots] = &mut attacks;
-            fgs.push(smallest(origin, None, &Fgs));
-            fgv.push(smallest(origin, None, &Fgv));
-            hot_cold.extend(others().map(|class| smallest(origin, None, &hot[class])));
+            fgs.push(Attack::smallest(origin, None, &Fgs));
+            fgv.push(Attack::smallest(origin, None, &Fgv));
+            hot_cold.extend(others().map(|class| Attack::smallest(origin, None, &hot[class])));
             for method in &every_layer {
-                lots.extend(others().map(|class| smallest(origin, Some(class), method)));
+                lots.extend(
+                    others()
+                        .map(|class| Attack::smallest(origin, Some(Target::Image(class)), method)),
+                );
             }
         }
         zero_loss += silent.len();
@@ -231,11 +225,6 @@ pub fn row(
         zero_loss,
         columns: columns.into_iter().map(|(tally, rule)| tally.column(rule)).collect(),
     })
-}
-
-fn smallest<'a>(origin: usize, target: Option<usize>, method: &'a dyn Method) -> Attack<'a> {
-    let target = target.map(Target::Image);
-    Attack { origin, target, method, goal: Goal::Any, extent: Extent::Smallest, units: None }
 }
 
 /// What came of all attacks by one method.

@@ -3,6 +3,7 @@
 //! Measures know images only; what made the perturbation does not matter here.
 
 mod ecc;
+mod focus;
 mod lanes;
 mod norms;
 mod pass;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Image;
 
+pub use focus::{Breadth, Focus, breadth, focus};
 pub use norms::{L2, Linf, l2, linf};
 pub use pass::{Alignment, Pass, pass};
 pub use ssim::ssim;
