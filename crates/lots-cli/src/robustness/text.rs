@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use lots::robustness::{Quantiles, Strength};
+use lots::robustness::{Quantiles, Strength, percent};
 
 use super::folder::Report;
 use crate::output::{COLUMNS, narrow, table};
@@ -17,9 +17,14 @@ pub(super) fn text(report: &Report<'_>, folder: &Path) -> String {
         format!("{} on {}: {} images attacked{misread}\n", run.model, run.data, found.images);
     if found.images > 0 {
         text += "of those found, quantiles of L2, and medians of L∞, PASS and focus\n\n";
+        // One table, so that its columns stand below each other.
+        let strengths = strengths(found.layers.iter().flat_map(|layer| &layer.methods));
+        let mut lines = strengths.lines();
+        let header = lines.next().unwrap_or_default();
         for layer in &found.layers {
-            text += &format!("{}\n", title(&layer.name, layer.index));
-            text += &indented(&strengths(&layer.methods));
+            let rows = lines.by_ref().take(layer.methods.len());
+            text += &format!("{}\n  {header}\n", title(&layer.name, layer.index));
+            text.extend(rows.map(|row| format!("  {row}\n")));
             text.push('\n');
         }
         text += "which layer gives way first, by the smallest L2 for each image\n";
@@ -32,17 +37,14 @@ pub(super) fn text(report: &Report<'_>, folder: &Path) -> String {
     text + &format!("\nnumbers, plots and records in {}\n", folder.display())
 }
 
-fn strengths(strengths: &[Strength]) -> String {
+fn strengths<'s>(strengths: impl Iterator<Item = &'s Strength>) -> String {
     let header = [
         "method", "tried", "found", "L2 5 %", "25 %", "50 %", "75 %", "95 %", "L∞", "PASS", "focus",
     ];
     let mut rows = vec![header.map(str::to_owned).to_vec()];
     for Strength { method, all, .. } in strengths {
-        let mut row = vec![
-            method.clone(),
-            all.attempts.to_string(),
-            format!("{:.1} %", 100.0 * all.success()),
-        ];
+        let mut row =
+            vec![method.clone(), all.attempts.to_string(), percent(all.found, all.attempts)];
         let l2 = all.l2.map(|quantiles| quantiles.all());
         row.extend((0..5).map(|i| number(l2.map(|l2| l2[i]), 0)));
         let median = |quantiles: &Option<Quantiles>| quantiles.map(|quantiles| quantiles.p50);
@@ -57,9 +59,7 @@ fn strengths(strengths: &[Strength]) -> String {
 fn ranking(report: &Report<'_>) -> String {
     let header = ["", "layer", "L2 25 %", "50 %", "75 %", "first for", "changed at all"];
     let mut rows = vec![header.map(str::to_owned).to_vec()];
-    let share = |count: usize| {
-        format!("{:.1} %", 100.0 * count as f64 / report.robustness.images.max(1) as f64)
-    };
+    let share = |count| percent(count, report.robustness.images);
     for (i, rank) in report.robustness.ranking.iter().enumerate() {
         let mut row = vec![format!("{}.", i + 1), title(&rank.layer, rank.index)];
         row.extend(rank.l2.map(|l2| number(l2, 0)));

@@ -16,3 +16,4 @@ pub use quantiles::Quantiles;
 pub use sample::sample;
 pub use survey::{Key, Survey, Way};
 pub use tally::{Class, Layer, Rank, Robustness, Sizes, Strength, Tally};
+pub use words::percent;

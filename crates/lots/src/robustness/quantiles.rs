@@ -44,6 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[expect(clippy::float_cmp, reason = "places that are whole are the values themselves")]
     fn quantiles_by_hand() {
         let cases: [(&[f64], Option<[f64; 5]>); 5] = [
             (&[], None),

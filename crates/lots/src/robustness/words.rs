@@ -95,8 +95,8 @@ impl Robustness {
     }
 }
 
-/// `part` of `all` in percent. All and none are what they say: 99.96 % is not shown as 100 %.
-pub(super) fn percent(part: usize, all: usize) -> String {
+/// `part` of `all` in percent, as text. All and none are what they say: 99.96 % is not shown as 100 %.
+pub fn percent(part: usize, all: usize) -> String {
     let share = 100.0 * part as f64 / all.max(1) as f64;
     let text = format!("{share:.1} %");
     match text.as_str() {
@@ -105,5 +105,17 @@ pub(super) fn percent(part: usize, all: usize) -> String {
         "100.0 %" => "100 %".to_owned(),
         "0.0 %" => "0 %".to_owned(),
         _ => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_all_is_all() {
+        let cases = [(0, 9), (1, 5000), (1, 3), (4999, 5000), (7, 7), (0, 0)];
+        let texts = cases.map(|(part, all)| percent(part, all));
+        assert_eq!(texts, ["0 %", "0.1 %", "33.3 %", "99.9 %", "100 %", "0 %"]);
     }
 }
