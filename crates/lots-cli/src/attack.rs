@@ -142,32 +142,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     }
     let mut results = Results::create(&arguments.out.path, arguments.out.force)?;
 
-    let stop = stop_on_signal()?;
-    let bar = progress(attacks.len());
-    let (mut records, mut listening) = (Vec::new(), true);
-    let mut found = attack(&network, decision, &images, &attacks);
-    for attack in &attacks {
-        if stop.load(Ordering::Relaxed) {
-            break;
-        }
-        let Some(attacked) = found.next() else { break };
-        let attacked = attacked.inspect_err(|_| bar.finish_and_clear())?;
-        let record = keep(&mut results, &network, decision, &images, attack, &attacked)?;
-        bar.inc(1);
-        if arguments.json.on && listening {
-            let printed = bar.suspend(|| print_json(&printed(&record, &results)));
-            listening = !reader_left(printed)?;
-        }
-        records.push(record);
-    }
-    bar.finish_and_clear();
-
+    let records =
+        carry_out(&mut results, &network, decision, &images, &attacks, arguments.json.on)?;
     if !arguments.json.on {
         print(&text(&records, &results))?;
     }
-    if records.len() < attacks.len() {
-        let (done, all, folder) = (records.len(), attacks.len(), results.folder().display());
-        tell(&format!("stopped after {done} of {all} attacks; these are in {folder}"));
+    if was_stopped(&records, &attacks, &results) {
         return Ok(Outcome::Incomplete);
     }
     let all = records.iter().all(|record| record.outcome == Ending::Adversarial);
@@ -352,7 +332,7 @@ fn class(decision: &dyn Decision, text: &str) -> Result<usize> {
 }
 
 /// The class of each image: its label, or what the network says.
-fn classes(
+pub(crate) fn classes(
     network: &Graph,
     decision: &dyn Decision,
     images: &[NamedImage],
@@ -366,6 +346,48 @@ fn classes(
         Ok(decision.decide(&seen.into_iter().collect::<Vec<_>>()))
     };
     images.iter().map(class).collect()
+}
+
+/// Carries out `attacks`, keeps what comes of each as soon as it is there, and, if asked to, prints its record as JSON. There
+/// are fewer records than attacks where the user stopped it.
+pub(crate) fn carry_out(
+    results: &mut Results,
+    network: &Graph,
+    decision: &dyn Decision,
+    images: &[NamedImage],
+    attacks: &[Attack<'_>],
+    prints_json: bool,
+) -> Result<Vec<Record>> {
+    let stop = stop_on_signal()?;
+    let bar = progress(attacks.len());
+    let (mut records, mut listening) = (Vec::new(), true);
+    let mut found = attack(network, decision, images, attacks);
+    for attack in attacks {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        let Some(attacked) = found.next() else { break };
+        let attacked = attacked.inspect_err(|_| bar.finish_and_clear())?;
+        let record = keep(results, network, decision, images, attack, &attacked)?;
+        bar.inc(1);
+        if prints_json && listening {
+            let printed = bar.suspend(|| print_json(&printed(&record, results)));
+            listening = !reader_left(printed)?;
+        }
+        records.push(record);
+    }
+    bar.finish_and_clear();
+    Ok(records)
+}
+
+/// Whether the user stopped the attacks before they were all done; says so.
+pub(crate) fn was_stopped(records: &[Record], attacks: &[Attack<'_>], results: &Results) -> bool {
+    let was_stopped = records.len() < attacks.len();
+    if was_stopped {
+        let (done, all, folder) = (records.len(), attacks.len(), results.folder().display());
+        tell(&format!("stopped after {done} of {all} attacks; these are in {folder}"));
+    }
+    was_stopped
 }
 
 /// Adds what came of `attack` to `results`; its record.
@@ -391,7 +413,7 @@ pub(crate) fn layer(network: &Graph, id: LayerId) -> Result<&LayerInfo> {
 }
 
 /// The record as it is printed: paths as they are seen from here.
-fn printed(record: &Record, results: &Results) -> Record {
+pub(crate) fn printed(record: &Record, results: &Results) -> Record {
     let path = |name: &Option<String>| {
         name.as_ref().map(|name| results.folder().join(name).display().to_string())
     };
@@ -510,7 +532,7 @@ fn called(name: &Option<String>, class: usize) -> String {
 }
 
 /// A name as a terminal can show it.
-fn plain(name: &str) -> String {
+pub(crate) fn plain(name: &str) -> String {
     name.replace(char::is_control, "?")
 }
 

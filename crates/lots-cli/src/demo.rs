@@ -8,29 +8,23 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 use clap::Args;
 use lots::attack::{
-    Argmax, Attack, Decision, Extent, Fgs, Fgv, Goal, HotCold, Lots, Magnify, Method, Reduce,
-    Target, attack,
+    Argmax, Attack, Extent, Fgs, Fgv, Goal, HotCold, Lots, Magnify, Method, Reduce, Target, attack,
 };
 use lots::experiment::{Row, first_of_each_class, row};
 use lots::report::{DemoPage, Exhibit, Figure, read_exhibits, table1_text};
-use lots::{Dataset, NamedImage, Results, Split, Training, evaluate, l2, open_dataset, write_file};
-use lots_nn::{Graph, Network, lenet};
+use lots::{Results, Split, open_dataset, write_file};
+use lots_nn::Graph;
 
 use crate::Outcome;
 use crate::arguments::Threads;
 use crate::attack::keep;
+use crate::digits::{Digits, MODEL, TARGET, lenet_of};
 use crate::faces::{self, Faces};
 use crate::output::{print, tell};
-use crate::progress::{TrainingProgress, images};
+use crate::progress::images;
 
-/// Iterations of the demo's own training; Caffe's recipe has 10,000, but these do.
-const ITERATIONS: u64 = 5000;
 /// Everything that a demo writes to its folder.
 const FILES: [&str; 4] = [MODEL, "results", "table1.json", "index.html"];
-const MODEL: &str = "lenet.onnx";
-/// The digit of figures 1 and 3, and what its target shows.
-const ORIGIN: usize = 4;
-const TARGET: usize = 9;
 /// The L∞ norm of figure 1's magnified images.
 const LINF: u8 = 128;
 
@@ -60,17 +54,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     let clock = Instant::now();
     arguments.threads.start()?;
     let folder = Folder::make(&arguments.out)?;
-    let (network, training) = folder.network()?;
+    let (network, training) = lenet_of(&folder.0)?;
     let decision = Argmax::of(&network)?;
 
     let test = open_dataset("mnist:test", Split::Test)?;
-    let mut classes = Vec::new();
-    let evaluation = evaluate(&network, &test, |logits| {
-        classes.extend(logits.outer_iter().map(|row| decision.decide(&row.to_vec())));
-    })?;
+    let (digits, evaluation) = Digits::choose(&network, &decision, &test)?;
 
     tell("attacking one digit at every layer");
-    let digits = Digits::choose(&test, &classes)?;
     let exhibits = digits.attack(&network, &decision, &folder.path("results"))?;
     tell("attacking a face at four layers of a recogniser");
     let faces = Faces::attack(&folder.0)?;
@@ -127,71 +117,9 @@ impl Folder {
     fn path(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
-
-    /// A LeNet, and how it came about: from this folder, from here, or trained now.
-    fn network(&self) -> Result<(Graph, String)> {
-        for path in [self.path(MODEL), PathBuf::from(MODEL)] {
-            if path.exists() {
-                let network = Graph::open(&path)?;
-                let input = network.input();
-                let shape = [input.channels, input.height, input.width];
-                if shape != [1, 28, 28] || lots::classes(&network)? != 10 {
-                    bail!(
-                        "{} takes no digits of MNIST (28×28, grey, 10 classes); move it, or give another --out",
-                        path.display()
-                    );
-                }
-                tell(&format!("taking the network {}", path.display()));
-                return Ok((network, format!("taken as it was in {}", path.display())));
-            }
-        }
-        let data = open_dataset("mnist:train", Split::Train)?;
-        tell(&format!("training LeNet on MNIST, {ITERATIONS} iterations"));
-        let mut training = Training::start(lenet(0), &data, 0)?;
-        let progress = TrainingProgress::new(0, ITERATIONS);
-        while training.iteration() < ITERATIONS {
-            let report = training.step().inspect_err(|_| progress.end())?;
-            progress.step(training.iteration(), report);
-        }
-        progress.end();
-        let (bytes, path) = (training.finished(), self.path(MODEL));
-        write_file(&path, &bytes)?;
-        Ok((
-            Graph::open(&path)?,
-            format!(
-                "trained for this page, with {ITERATIONS} iterations of Caffe's recipe, half as many as the paper's"
-            ),
-        ))
-    }
 }
 
-/// The origin and the target of the figures.
-struct Digits([NamedImage; 2]);
-
 impl Digits {
-    /// The first test digit that is, and is read as, a 4; and of the 9s, likewise, the one that is nearest to it.
-    fn choose(test: &Dataset, classes: &[Option<usize>]) -> Result<Self> {
-        let read_as = |digit: usize| {
-            let is = move |&i: &usize| test.label(i) == Some(digit) && classes[i] == Some(digit);
-            (0..test.len()).filter(is).map(move |i| NamedImage {
-                image: test.image(i),
-                name: format!("{}:{i}", test.name()),
-                label: Some(digit),
-            })
-        };
-        let origin = read_as(ORIGIN).next();
-        let distance = |image: &NamedImage| {
-            origin.as_ref().and_then(|origin| l2(&origin.image, &image.image).ok()).map(|l2| l2.0)
-        };
-        let target = read_as(TARGET).min_by(|a, b| {
-            distance(a).partial_cmp(&distance(b)).unwrap_or(std::cmp::Ordering::Equal)
-        });
-        match (origin, target) {
-            (Some(origin), Some(target)) => Ok(Self([origin, target])),
-            _ => bail!("the network reads no 4 or no 9 of mnist:test right; train it again"),
-        }
-    }
-
     /// Attacks the origin in all ways, and reads the results back from `folder`.
     fn attack(&self, network: &Graph, decision: &Argmax, folder: &Path) -> Result<Vec<Exhibit>> {
         let layers = network.find_layers("all")?;

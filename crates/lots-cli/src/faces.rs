@@ -1,12 +1,12 @@
 //! The faces of `lots demo`.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use lots::attack::{Attack, Distance, Extent, Gallery, Goal, Lots, Target, attack};
 use lots::report::{Exhibit, Figure, read_exhibits};
-use lots::{NamedImage, Record, Results, open_identities, write_file};
+use lots::{Identity, NamedImage, Record, Results, open_identities, write_file};
 use lots_faces::{DESCRIPTOR, PORTRAITS};
 use lots_nn::Graph;
 
@@ -22,6 +22,28 @@ const THRESHOLD: f32 = 0.6;
 /// From where the pixels still see patterns to what identifies.
 const LAYERS: [&str; 4] = ["conv64_3", "conv128_2", "conv256_2", "descriptor"];
 
+/// The face recogniser that the program carries.
+pub(crate) fn recogniser() -> Result<Graph> {
+    Ok(Graph::from_onnx(DESCRIPTOR, MODEL)?)
+}
+
+/// Lays out the portraits that the program carries in `folder`, as a gallery; where that is.
+pub(crate) fn lay_out(folder: &Path) -> Result<PathBuf> {
+    let people = folder.join(PEOPLE);
+    for portrait in &PORTRAITS {
+        let person = people.join(portrait.person);
+        fs::create_dir_all(&person)?;
+        write_file(&person.join(portrait.file), portrait.png)?;
+    }
+    Ok(people)
+}
+
+/// What the [`recogniser`] says of faces, as its makers have it.
+pub(crate) fn gallery(network: &Graph, identities: &[Identity]) -> Result<Gallery> {
+    let layer = one_layer(network, "--gallery-layer", "descriptor")?;
+    Ok(Gallery::new(network, layer, identities, Distance::Euclidean, Some(THRESHOLD))?)
+}
+
 /// A portrait that is taken for another person.
 pub(crate) struct Faces {
     origin: NamedImage,
@@ -33,18 +55,11 @@ pub(crate) struct Faces {
 impl Faces {
     /// Lays out network and gallery in `folder`, and attacks.
     pub(crate) fn attack(folder: &Path) -> Result<Self> {
-        let people = folder.join(PEOPLE);
-        for portrait in &PORTRAITS {
-            let person = people.join(portrait.person);
-            fs::create_dir_all(&person)?;
-            write_file(&person.join(portrait.file), portrait.png)?;
-        }
+        let people = lay_out(folder)?;
         write_file(&folder.join(MODEL), DESCRIPTOR)?;
-        let network = Graph::from_onnx(DESCRIPTOR, MODEL)?;
+        let network = recogniser()?;
         let identities = open_identities(&people)?;
-        let layer = one_layer(&network, "--gallery-layer", "descriptor")?;
-        let gallery =
-            Gallery::new(&network, layer, &identities, Distance::Euclidean, Some(THRESHOLD))?;
+        let gallery = gallery(&network, &identities)?;
         // The first portrait of the first person towards the first of the second.
         let images: Vec<NamedImage> = identities
             .iter()

@@ -56,6 +56,10 @@ impl GalleryArguments {
         Some(format!("{folder}, {distance} distance{threshold} at {layer}"))
     }
 
+    pub(crate) fn is_given(&self) -> bool {
+        self.gallery.is_some()
+    }
+
     /// By the gallery, if there is one; else by the largest logit of `model`.
     pub(crate) fn decision(
         &self,

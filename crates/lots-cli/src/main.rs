@@ -4,8 +4,10 @@ mod arguments;
 mod attack;
 mod convert;
 mod demo;
+mod digits;
 mod evaluate;
 mod faces;
+mod figure;
 mod gallery;
 mod images;
 mod layers;
@@ -16,8 +18,10 @@ mod progress;
 mod report;
 mod represent;
 mod robustness;
+mod reproduce;
 mod signal;
 mod train;
+mod visualize;
 
 use std::process::ExitCode;
 
@@ -55,6 +59,11 @@ enum Command {
     Attack(Box<attack::Arguments>),
     /// Measure how large a perturbation each layer takes before the class changes
     Robustness(Box<robustness::Arguments>),
+    /// Draw what each layer sees in an image, magnified and reduced
+    Visualize(Box<visualize::Arguments>),
+    /// Make a figure of the paper again, with its numbers beside ours
+    #[command(subcommand, after_help = "Example:\n  lots reproduce figure1")]
+    Reproduce(reproduce::Command),
     /// Write what a layer sees in images to a file
     Represent(represent::Arguments),
     /// Make a page of results: pictures, curves and tables
@@ -87,6 +96,8 @@ fn main() -> ExitCode {
         Command::Attack(arguments) => attack::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),
         Command::Robustness(arguments) => robustness::run(&arguments),
+        Command::Visualize(arguments) => visualize::run(&arguments),
+        Command::Reproduce(command) => reproduce::run(&command),
         Command::Represent(arguments) => represent::run(&arguments),
         Command::Measure(arguments) => measure::run(&arguments),
         Command::Layers(arguments) => layers::run(&arguments),

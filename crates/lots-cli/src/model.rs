@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::{Context, Result};
@@ -23,8 +23,8 @@ const HEADING: &str = "What the network wants (said by its file, or here, which 
 #[derive(Args)]
 pub(crate) struct Model {
     /// ONNX file
-    #[arg(id = "model", value_name = "MODEL")]
-    path: PathBuf,
+    #[arg(id = "model", value_name = "MODEL", required = true)]
+    path: Option<PathBuf>,
     /// All of the following at once; options beside it win
     #[arg(long, value_enum, help_heading = HEADING)]
     preset: Option<Preset>,
@@ -99,9 +99,14 @@ impl Model {
         }
     }
 
+    /// Whether there is a `MODEL`. Commands that can do without one say so to clap.
+    pub(crate) fn is_given(&self) -> bool {
+        self.path.is_some()
+    }
+
     /// The network, which takes raw images from here on. Says what it takes them for, unless they are raw by its own word.
     pub(crate) fn open(&self) -> Result<Graph> {
-        let network = Graph::open_with(&self.path, &self.options())?;
+        let network = Graph::open_with(self.file()?, &self.options())?;
         match network.preprocessing() {
             None => tell(&format!(
                 "{} does not say what images it wants; taking {} (see --preset, --range, --mean, --std)",
@@ -116,10 +121,15 @@ impl Model {
         Ok(network)
     }
 
+    fn file(&self) -> Result<&Path> {
+        self.path.as_deref().context("no MODEL; give an ONNX file")
+    }
+
     /// The MD5 of its file.
     pub(crate) fn md5(&self) -> Result<String> {
-        let refuse = || format!("cannot read {}", self.path.display());
-        let mut file = File::open(&self.path).with_context(refuse)?;
+        let path = self.file()?;
+        let refuse = || format!("cannot read {}", path.display());
+        let mut file = File::open(path).with_context(refuse)?;
         let (mut md5, mut piece) = (Md5::new(), vec![0; 1 << 16]);
         loop {
             match file.read(&mut piece).with_context(refuse)? {

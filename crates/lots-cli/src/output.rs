@@ -130,3 +130,22 @@ pub(crate) fn table(rows: &[Vec<String>], right: &[bool]) -> String {
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
+
+/// `text` in lines that fit a terminal, the second and later ones indented.
+pub(crate) fn paragraph(text: &str) -> String {
+    let mut lines = vec![String::new()];
+    let length = |text: &str| text.chars().count();
+    for word in text.split_whitespace() {
+        let begun = lines.last().is_some_and(|line| !line.trim().is_empty());
+        if begun && lines.last().is_some_and(|line| length(line) + 1 + length(word) > COLUMNS) {
+            lines.push("   ".to_owned());
+        }
+        if let Some(line) = lines.last_mut() {
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+    }
+    lines.join("\n") + "\n"
+}

@@ -14,6 +14,8 @@ pub mod data;
 mod error;
 mod evaluation;
 pub mod experiment;
+#[cfg(feature = "figures")]
+pub mod figure;
 mod file;
 mod image;
 mod measure;

@@ -1,6 +1,6 @@
 use crate::{done, lots, not_the_error};
 
-const COMMANDS: [&str; 11] = [
+const COMMANDS: [&str; 17] = [
     "",
     "train",
     "train lenet",
@@ -12,6 +12,12 @@ const COMMANDS: [&str; 11] = [
     "measure",
     "layers",
     "convert",
+    "visualize",
+    "reproduce",
+    "reproduce figure1",
+    "reproduce figure2",
+    "reproduce figure3",
+    "reproduce figure4",
 ];
 
 #[test]

@@ -8,6 +8,7 @@ mod bad_input;
 mod convert;
 mod demo;
 mod evaluate;
+mod figures;
 mod gallery;
 mod help;
 mod layers;

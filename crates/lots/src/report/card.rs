@@ -12,12 +12,14 @@ use crate::record::{Ending, Record};
 
 /// Sides below this are shown as squares, larger ones smoothly.
 const COARSE: usize = 100;
+/// In place of a value.
+const NONE: &str = "–";
 
 /// An image inside the page.
-pub(super) struct Picture {
+pub(crate) struct Picture {
     /// The PNG as a `data:` URI.
-    pub(super) uri: String,
-    pub(super) alt: String,
+    pub(crate) uri: String,
+    pub(crate) alt: String,
     pub(super) width: usize,
     pub(super) height: usize,
     /// Whether its pixels are to be seen.
@@ -25,7 +27,7 @@ pub(super) struct Picture {
 }
 
 impl Picture {
-    pub(super) fn new(image: &Image, alt: String) -> Result<Self, DataError> {
+    pub(crate) fn new(image: &Image, alt: String) -> Result<Self, DataError> {
         Self::within(usize::MAX, image, alt)
     }
 
@@ -123,7 +125,7 @@ impl Card {
         let shown = seen.map(|seen| shown(record, seen, &place)).transpose()?;
         Ok(Self {
             layer: record.layer.clone(),
-            class: record.label_name.clone().unwrap_or_else(|| "–".to_owned()),
+            class: class(record),
             note: note(record),
             missing: missing(record),
             shown,
@@ -143,23 +145,38 @@ fn shown(record: &Record, seen: &Seen<'_>, place: &str) -> Result<Shown, DataErr
         let alt = format!("The perturbation at {place}, at most {reach} grey levels");
         Ok(Change { picture: Picture::within(side, picture, alt)?, reach })
     });
+    let [pass, l2, linf] = numbers(record);
     Ok(Shown {
         perturbed: Picture::within(side, image, alt)?,
         change: change.transpose()?,
-        pass: rounded(record.pass, 4),
-        l2: rounded(record.l2.map(|l2| l2.0), 0),
-        linf: rounded(record.linf.map(|linf| f64::from(linf.0)), 0),
+        pass,
+        l2,
+        linf,
     })
+}
+
+/// PASS, L2 and L∞ as the paper's captions have them; dashes where there is no image.
+pub(crate) fn numbers(record: &Record) -> [String; 3] {
+    [
+        rounded(record.pass, 4),
+        rounded(record.l2.map(|l2| l2.0), 0),
+        rounded(record.linf.map(|linf| f64::from(linf.0)), 0),
+    ]
+}
+
+/// What the network says of the image; a dash where there is none.
+pub(crate) fn class(record: &Record) -> String {
+    record.label_name.clone().unwrap_or_else(|| NONE.to_owned())
 }
 
 /// A number as pages show it; a dash where there is none.
 pub(super) fn rounded(value: Option<f64>, decimals: usize) -> String {
-    value.map_or_else(|| "–".to_owned(), |value| format!("{value:.decimals$}"))
+    value.map_or_else(|| NONE.to_owned(), |value| format!("{value:.decimals$}"))
 }
 
 /// The first words of the caption: the layer and its index as in the paper, and for methods that have no layer to
 /// choose, the method.
-fn place(record: &Record) -> String {
+pub(crate) fn place(record: &Record) -> String {
     match record.method.as_str() {
         "lots" | "magnify" | "reduce" => layer(record),
         method => method_title(method).to_owned(),
@@ -175,7 +192,7 @@ pub(super) fn layer(record: &Record) -> String {
 }
 
 /// What was done, and, if it left an image, how far it went.
-fn note(record: &Record) -> Option<String> {
+pub(crate) fn note(record: &Record) -> Option<String> {
     let way = match (record.method.as_str(), record.hot) {
         ("lots", _) => Some("towards the target".to_owned()),
         ("magnify", _) => Some("magnified".to_owned()),
@@ -216,7 +233,7 @@ pub(super) fn called(name: &Option<String>, class: usize) -> String {
 }
 
 /// Why there is no image.
-fn missing(record: &Record) -> String {
+pub(crate) fn missing(record: &Record) -> String {
     match record.outcome {
         _ if record.image.is_some() => "Its image is not there.".to_owned(),
         Ending::OriginMisclassified => format!(

@@ -3,7 +3,7 @@
 //! A page is one HTML file that asks for nothing else: pictures, style and script lie inside it. The templates are in
 //! `templates/`; what a record looks like in words and numbers is decided in one place, its card.
 
-mod card;
+pub(crate) mod card;
 mod gallery;
 mod link;
 mod page;

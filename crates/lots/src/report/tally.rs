@@ -74,3 +74,22 @@ where
     }
     found
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn medians_by_hand() {
+        let cases = [
+            (vec![], None),
+            (vec![3.0], Some(3.0)),
+            (vec![4.0, 1.0], Some(2.5)),
+            (vec![9.0, 1.0, 2.0], Some(2.0)),
+            (vec![f64::MAX, f64::MAX], Some(f64::MAX)),
+        ];
+        for (values, wanted) in cases {
+            assert_eq!(median(values.clone()), wanted, "{values:?}");
+        }
+    }
+}
