@@ -155,9 +155,9 @@ fn targets_are_the_first_of_their_class() {
     let names: Vec<_> =
         found.iter().map(|t| (t.name.as_str(), t.label, t.image.pixels()[1])).collect();
     let wanted = [
-        ("image 3 of pairs", Some(0), 4),
-        ("image 0 of pairs", Some(1), 1),
-        ("image 1 of pairs", Some(2), 2),
+        ("pairs:3", Some(0), 4),
+        ("pairs:0", Some(1), 1),
+        ("pairs:1", Some(2), 2),
     ];
     assert_eq!(names, wanted);
     let missing = first_of_each_class(&pairs, 4).unwrap_err().to_string();
