@@ -154,11 +154,7 @@ fn targets_are_the_first_of_their_class() {
     let found = first_of_each_class(&pairs, 3).unwrap();
     let names: Vec<_> =
         found.iter().map(|t| (t.name.as_str(), t.label, t.image.pixels()[1])).collect();
-    let wanted = [
-        ("pairs:3", Some(0), 4),
-        ("pairs:0", Some(1), 1),
-        ("pairs:1", Some(2), 2),
-    ];
+    let wanted = [("pairs:3", Some(0), 4), ("pairs:0", Some(1), 1), ("pairs:1", Some(2), 2)];
     assert_eq!(names, wanted);
     let missing = first_of_each_class(&pairs, 4).unwrap_err().to_string();
     assert_eq!(missing, "no image of class 3 in pairs; one a class is needed");
