@@ -43,7 +43,7 @@ fn exhibit(image: Option<Image>, changes: &Value) -> Exhibit {
 /// A figure with all that a figure can have.
 fn full(channels: usize) -> Grid {
     let origin = named(channels);
-    let missing = json!({ "outcome": "not_found", "label": null, "label_name": null, "pass": null, "l2": null, "linf": null });
+    let missing = json!({ "outcome": "not_found", "image": null, "label": null, "label_name": null, "pass": null, "l2": null, "linf": null });
     let result = |exhibit: &Exhibit| Cell::result(&origin.image, exhibit).unwrap();
     let found = exhibit(Some(image(3, channels)), &json!({}));
     let fixed = json!({ "method": "magnify", "fixed_linf": 128, "layer": "a layer of a very long name, which is broken between its words, and where it-has-one-word-that-is-longer-than-all-of-the-line" });
