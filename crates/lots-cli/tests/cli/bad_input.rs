@@ -100,7 +100,7 @@ fn what_does_not_exist_is_told_with_a_remedy() {
     fs::write(dir.path().join("empty"), "").unwrap();
     fs::create_dir(dir.path().join("bare")).unwrap();
     write_idx(&dir.path().join("bare/a-images-idx3-ubyte"), &[1, 28, 28], &[0; 784]);
-    let known = "known: mnist:test, mnist:train, a folder of IDX files";
+    let known = "known: mnist:test, mnist:train, infimnist:70000..80000, a folder of IDX files";
     let cases = [
         ("layers none.onnx", "cannot read none.onnx: "),
         ("layers digits", "cannot read digits: "),
