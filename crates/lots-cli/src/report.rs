@@ -1,5 +1,6 @@
 //! `lots report`
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -78,12 +79,21 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-/// Runs of one name are called as they were given.
+/// Runs of one name are called as they were given, and numbered where that is the same, too.
 fn distinguished(mut runs: Vec<Run>, given: &[PathBuf]) -> Vec<Run> {
     let names: Vec<String> = runs.iter().map(|run| run.name.clone()).collect();
     for (run, path) in runs.iter_mut().zip(given) {
         if names.iter().filter(|&name| *name == run.name).count() > 1 {
             run.name = path.display().to_string().replace(char::is_control, "?");
+        }
+    }
+    let mut taken = BTreeSet::new();
+    for run in &mut runs {
+        let plain = run.name.clone();
+        let mut number = 1;
+        while !taken.insert(run.name.clone()) {
+            number += 1;
+            run.name = format!("{plain} ({number})");
         }
     }
     runs

@@ -41,10 +41,12 @@ for (const table of document.querySelectorAll("table.rows")) {
 // Hides the results of other layers, and rows that are left without any.
 const layers = document.querySelector("#layer");
 layers?.addEventListener("change", () => {
+  // The first choice is all; a layer may have an empty name.
+  const all = layers.selectedIndex === 0;
   for (const row of document.querySelectorAll(".row-group .plates")) {
     const results = [...row.querySelectorAll("[data-layer]")];
     for (const result of results) {
-      result.hidden = layers.value !== "" && result.dataset.layer !== layers.value;
+      result.hidden = !all && result.dataset.layer !== layers.value;
     }
     row.hidden = results.every((result) => result.hidden);
   }

@@ -39,6 +39,8 @@ fn runs_side_by_side() {
     let dir = attacked();
     let ran = lots(&dir, "report found found");
     assert!(ran.stdout.starts_with("report.html: 8 results"), "{}", ran.stdout);
+    let page = fs::read_to_string(dir.path().join("report.html")).unwrap();
+    assert!(page.contains("<th scope=\"col\">found</th><th scope=\"col\">found (2)</th>"));
     fs::create_dir(dir.path().join("other")).unwrap();
     fs::rename(dir.path().join("found"), dir.path().join("other/found")).unwrap();
     let again = "attack lenet.onnx --origin four.png --method fgs --linf 9 --out found";

@@ -144,11 +144,16 @@ fn linear((low, high): (f64, f64), given: bool, wanted: usize) -> Ruler {
     // Not rounding alone decides.
     let factor = [1.0, 2.0, 5.0].into_iter().find(|factor| factor * power >= rough * 0.999);
     let step = factor.unwrap_or(10.0) * power;
+    let is_usable = (high - low).is_finite() && step.is_normal();
     let (first, last) = if given {
         ((low / step - 1e-9).ceil(), (high / step + 1e-9).floor())
     } else {
         ((low / step + 1e-9).floor(), (high / step - 1e-9).ceil())
     };
+    if !(is_usable && (first * step).is_finite() && (last * step).is_finite()) {
+        // Too wide or too narrow for numbers of this kind: what is drawn lies at the ends.
+        return linear((0.0, 1.0), true, wanted);
+    }
     let ticks: Vec<f64> =
         (0..=(last - first) as usize).map(|i| (first + i as f64) * step).collect();
     let (low, high) = if given { (low, high) } else { (first * step, last * step) };
@@ -215,9 +220,26 @@ mod tests {
     #[expect(clippy::float_cmp, reason = "ends are taken as they are, powers of ten are exact")]
     fn places_stay_between_the_ends() {
         let linear = Axis::new("", "").between(0.0, 10.0).ruler([].into_iter(), 5);
-        assert_eq!([-1.0, 0.0, 4.0, 11.0].map(|x| linear.place(x)), [0.0, 0.0, 4.0, 10.0]);
+        assert_eq!([-1.0, 0.0, 4.0, 11.0].map(|x| linear.place(x)).to_vec(), [0.0, 0.0, 4.0, 10.0]);
         let log = Axis::new("", "").log().between(1.0, 1000.0).ruler([].into_iter(), 5);
-        assert_eq!([-5.0, 0.0, 0.1, 1.0, 1e9].map(|x| log.place(x)), [0.0, 0.0, 0.0, 0.0, 3.0]);
+        assert_eq!(
+            [-5.0, 0.0, 0.1, 1.0, 1e9].map(|x| log.place(x)).to_vec(),
+            [0.0, 0.0, 0.0, 0.0, 3.0]
+        );
+    }
+
+    #[test]
+    fn numbers_beyond_reason_have_an_axis() {
+        let unit = ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"];
+        let linear = Axis::new("", "");
+        let beyond: [&[f64]; 5] =
+            [&[5e-324], &[-1e308, 1e308], &[1.7e308, -1.7e308], &[f64::MAX], &[f64::MIN]];
+        for values in beyond {
+            assert_eq!(texts(&linear, values), unit, "{values:?}");
+            let ruler = linear.ruler(values.iter().copied(), 5);
+            assert!(values.iter().all(|&x| (0.0..=1.0).contains(&ruler.place(x))), "{values:?}");
+        }
+        assert_eq!(texts(&linear, &[1e308]).len(), 6);
     }
 
     #[test]

@@ -15,10 +15,10 @@ pub const GRID: &str = "#DDDDDD";
 pub(super) const INK_COLOR: RGBColor = RGBColor(0x44, 0x44, 0x44);
 pub(super) const GRID_COLOR: RGBColor = RGBColor(0xDD, 0xDD, 0xDD);
 
-/// Colours that colour-blind people tell apart, by Okabe and Ito, without its yellow, which is too pale for lines. They
-/// stand out from white and from black.
+/// Colours that colour-blind people tell apart, after Okabe and Ito: without their yellow, and with a darker orange, light blue
+/// and purple, as lines have to stand out from white and from black (WCAG 2.2, 1.4.11: a contrast of 3).
 const COLORS: [&str; 7] =
-    ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#808080"];
+    ["#0072B2", "#D55E00", "#009E73", "#C876A3", "#BC7F00", "#3A98D0", "#808080"];
 /// Lengths of strokes and gaps. There are as many as are told apart, and no common factor with the colours: all pairs occur.
 const DASHES: [&str; 5] = ["none", "7 3", "2 3", "10 3 2 3", "14 4"];
 
@@ -94,7 +94,9 @@ pub(super) fn svg(
             "none" => format!("stroke=\"{color}\""),
             dash => format!("stroke=\"{color}\" stroke-dasharray=\"{dash}\""),
         };
-        content.replace(&format!("stroke=\"{mark}\""), &stroke).replace(&mark, color)
+        content
+            .replace(&format!("stroke=\"{mark}\""), &stroke)
+            .replace(&format!("fill=\"{mark}\""), &format!("fill=\"{color}\""))
     });
     let title = title.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
     Ok(format!(
@@ -111,5 +113,51 @@ pub(super) fn check(title: &str, mut values: impl Iterator<Item = f64>) -> Resul
             let problem = format!("found the value {value}, wanted finite ones");
             Err(PlotError { plot: title.to_owned(), problem })
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The contrast of two colours, by WCAG 2.2.
+    fn contrast(a: &str, b: &str) -> f64 {
+        let light = |color: &str| -> f64 {
+            let part = |at: usize| {
+                let value = f64::from(u8::from_str_radix(&color[at..at + 2], 16).unwrap()) / 255.0;
+                if value <= 0.04045 { value / 12.92 } else { ((value + 0.055) / 1.055).powf(2.4) }
+            };
+            0.2126 * part(1) + 0.7152 * part(3) + 0.0722 * part(5)
+        };
+        let (a, b) = (light(a), light(b));
+        (a.max(b) + 0.05) / (a.min(b) + 0.05)
+    }
+
+    #[test]
+    fn lines_stand_out() {
+        assert!((contrast("#FFFFFF", "#000000") - 21.0).abs() < 1e-9);
+        for color in COLORS {
+            // White, and the page's grounds.
+            for ground in ["#FFFFFF", "#FDFDFB", "#151618"] {
+                let found = contrast(color, ground);
+                assert!(found >= 3.0, "{color} on {ground}: {found}");
+            }
+        }
+    }
+
+    #[test]
+    fn text_stays_as_it_is() {
+        let drawn = svg("x", (99, 99), |canvas| {
+            write(canvas, "#010200 #010201", letters(SMALL), (9, 9))?;
+            let corners = [(1, 1), (9, 9)];
+            canvas.draw(&Rectangle::new(corners, mark(0).filled())).map_err(said)?;
+            canvas.draw(&PathElement::new(corners, mark(1))).map_err(said)
+        });
+        let drawn = drawn.unwrap();
+        assert!(drawn.contains("\n#010200 #010201\n"), "{drawn}");
+        assert!(
+            drawn.contains("fill=\"#0072B2\"") && drawn.contains("stroke=\"#D55E00\""),
+            "{drawn}"
+        );
     }
 }

@@ -49,7 +49,7 @@ pub enum Shape {
     /// By straight lines.
     #[default]
     Line,
-    /// A value holds until the next point.
+    /// A value holds until the next point, the last one to the end of the axis.
     Step,
 }
 
@@ -153,7 +153,10 @@ impl Curves {
         for series in &panel.series {
             let number = names.iter().position(|&name| name == series.name).unwrap_or_default();
             let place = |(x_value, y_value)| (x.place(x_value), y.place(y_value));
-            let path: Vec<(f64, f64)> = series.path().into_iter().map(place).collect();
+            let mut path: Vec<(f64, f64)> = series.path().into_iter().map(place).collect();
+            let last =
+                path.last().copied().filter(|last| series.shape == Shape::Step && last.0 < x.high);
+            path.extend(last.map(|last| (x.high, last.1)));
             let path = PathElement::new(path, mark(number).stroke_width(STROKE));
             chart.draw_series([path]).map_err(said)?;
         }
@@ -212,12 +215,13 @@ mod tests {
 
     #[test]
     fn points_lie_where_the_axes_say() {
-        let svg = curves(vec![vec![series("a", &[(0.0, 0.0), (50.0, 100.0), (100.0, 25.0)])]]);
+        // The last value holds to the right end.
+        let svg = curves(vec![vec![series("a", &[(0.0, 0.0), (50.0, 100.0), (80.0, 25.0)])]]);
         let svg = svg.svg().unwrap();
         let (left, top) = (LEFT, HEAD + ABOVE);
         let (wide, high) = ALONE;
         let at = |x: i32, y: i32| (left + wide * x / 100, top + high - high * y / 100);
-        let wanted = [at(0, 0), at(50, 0), at(50, 100), at(100, 100), at(100, 25)];
+        let wanted = [at(0, 0), at(50, 0), at(50, 100), at(80, 100), at(80, 25), at(100, 25)];
         let line = svg.lines().find(|line| line.contains("stroke-width=\"2\"")).unwrap();
         let points = line.split("points=\"").nth(1).unwrap().split('"').next().unwrap();
         let found: Vec<(i32, i32)> = points

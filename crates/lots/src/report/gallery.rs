@@ -20,6 +20,8 @@ const RESULTS: usize = 1000;
 const SIDES: [usize; 3] = [196, 128, 96];
 /// So many rows are made to see how large pictures are.
 const PROBE: usize = 16;
+/// The most results in a row: what is tried first, and where the page gets too large all the same.
+const LONGEST: [usize; 3] = [24, 6, 1];
 
 /// The rows of one method of one run.
 pub(super) struct Gallery {
@@ -39,7 +41,7 @@ pub(super) struct Row {
     /// What was done, where that is the same for all.
     pub(super) note: Option<String>,
     pub(super) cards: Vec<Card>,
-    /// Images that are named, but not to be had.
+    /// Images that are there, but not to be used.
     lost: Vec<String>,
 }
 
@@ -62,29 +64,25 @@ struct Plan<'a> {
 }
 
 impl Pictures {
-    /// As many of `runs` as a page in `folder` may hold, evenly spread where these are not all.
+    /// As many of `runs` as a page in `folder` may hold, evenly spread where these are not all; something of each method of
+    /// each run.
     pub(super) fn of(runs: &[Run], folder: &Path) -> Result<Self, DataError> {
-        let plans: Vec<Plan<'_>> = runs.iter().flat_map(plans).collect();
-        let with_image = |plans: &[Plan<'_>]| -> usize {
-            let records = plans.iter().flat_map(|plan| &plan.records);
-            records.filter(|record| record.image.is_some()).count()
-        };
-        let all = with_image(&plans);
-        let (mut count, side) = size(&plans, folder)?;
-        let (chosen, rows) = loop {
-            let chosen = evenly(&plans, count);
-            let rows = make(&chosen, side, folder)?;
-            let bytes: usize = rows.iter().map(Row::bytes).sum();
-            if bytes <= BYTES || count <= 1 {
-                break (chosen, rows);
+        let (mut chosen, mut rows) = (Vec::new(), Vec::new());
+        for longest in LONGEST {
+            let groups: Vec<Vec<Plan<'_>>> =
+                runs.iter().flat_map(|run| plans(run, longest)).collect();
+            (chosen, rows) = fill(&groups, folder)?;
+            if bytes(&rows) <= BYTES {
+                break;
             }
-            // The next guess is a little too small rather than too large again.
-            count = (count * BYTES / bytes * 15 / 16).clamp(1, count - 1);
-        };
+        }
         let records = || chosen.iter().flat_map(|plan| &plan.records);
         let layers = distinct(records(), |record| record.layer.clone());
-        let shown = (with_image(&chosen), all);
-        let lost = rows.iter().flat_map(|row| row.lost.clone()).collect();
+        let with_image = records().filter(|record| record.image.is_some()).count();
+        let all = runs.iter().flat_map(|run| &run.records);
+        let shown = (with_image, all.filter(|record| record.image.is_some()).count());
+        let absent = runs.iter().flat_map(|run| run.records.iter().filter_map(|r| absent(run, r)));
+        let lost = absent.chain(rows.iter().flat_map(|row| row.lost.clone())).collect();
         let mut galleries: Vec<Gallery> = Vec::new();
         for (plan, row) in chosen.iter().zip(rows) {
             let method = plan.records.first().map_or("", |record| method_title(&record.method));
@@ -101,46 +99,84 @@ impl Pictures {
     }
 }
 
-/// The rows of a run that have an image, by method.
-fn plans(run: &Run) -> Vec<Plan<'_>> {
-    let mut plans = Vec::new();
+/// What is named, but not there: a result's image, or else its perturbation.
+fn absent(run: &Run, record: &Record) -> Option<String> {
+    let names = [Some(record.image.as_ref()?), record.perturbation.as_ref()];
+    let name = names.into_iter().flatten().find(|name| run.file(name).is_none())?;
+    Some(format!("{}: there is no {name:?}", run.name))
+}
+
+/// The rows of a run that have an image, for each method; of at most `longest` results.
+fn plans(run: &Run, longest: usize) -> Vec<Vec<Plan<'_>>> {
+    let mut groups = Vec::new();
     for method in distinct(&run.records, |record| &record.method) {
         let mut of_method: Vec<Plan<'_>> = Vec::new();
         let mut places = std::collections::BTreeMap::new();
         for record in run.records.iter().filter(|record| record.method == *method) {
-            let key = (&record.origin, &record.target, &record.target_label);
+            let key = (&record.model, &record.origin, &record.target, &record.target_label);
             let place = *places.entry(key).or_insert(of_method.len());
             match of_method.get_mut(place) {
                 Some(plan) => plan.records.push(record),
                 None => of_method.push(Plan { run, records: vec![record] }),
             }
         }
-        plans.extend(of_method);
+        let parts = of_method.iter().flat_map(|plan| plan.records.chunks(longest));
+        let mut short: Vec<Plan<'_>> =
+            parts.map(|records| Plan { run, records: records.to_vec() }).collect();
+        short.retain(|plan| plan.records.iter().any(|record| record.image.is_some()));
+        groups.extend((!short.is_empty()).then_some(short));
     }
-    plans.retain(|plan| plan.records.iter().any(|record| record.image.is_some()));
-    plans
+    groups
 }
 
-/// `count` of `plans`, or all, as far apart as they can be.
-fn evenly<'a>(plans: &[Plan<'a>], count: usize) -> Vec<Plan<'a>> {
-    let count = count.min(plans.len());
-    (0..count).map(|i| plans[(2 * i + 1) * plans.len() / (2 * count)].clone()).collect()
+/// As many rows of `groups` as a page may hold, but at least one of each.
+fn fill<'a>(
+    groups: &[Vec<Plan<'a>>],
+    folder: &Path,
+) -> Result<(Vec<Plan<'a>>, Vec<Row>), DataError> {
+    let (mut count, side) = size(groups, folder)?;
+    loop {
+        let chosen = evenly(groups, count);
+        let rows = make(&chosen, side, folder)?;
+        let bytes = bytes(&rows);
+        if bytes <= BYTES || chosen.len() <= groups.len() {
+            return Ok((chosen, rows));
+        }
+        // The next guess is a little too small rather than too large again.
+        count = (count * BYTES / bytes * 15 / 16).min(count - 1);
+    }
+}
+
+/// About `count` rows, or all, as far apart as they can be; of each group its share, and one at least.
+fn evenly<'a>(groups: &[Vec<Plan<'a>>], count: usize) -> Vec<Plan<'a>> {
+    let all: usize = groups.iter().map(Vec::len).sum();
+    let some = |plans: &Vec<Plan<'a>>| -> Vec<Plan<'a>> {
+        let n = plans.len();
+        let share = (count.min(all) * n / all).max(1);
+        (0..share).map(|i| plans[(2 * i + 1) * n / (2 * share)].clone()).collect()
+    };
+    groups.iter().flat_map(some).collect()
 }
 
 /// How many rows a page may hold, about, and how large their pictures may be.
-fn size(plans: &[Plan<'_>], folder: &Path) -> Result<(usize, usize), DataError> {
-    let results: usize = plans.iter().map(|plan| plan.records.len()).sum();
-    let most = if results > RESULTS { plans.len() * RESULTS / results } else { plans.len() };
+fn size(groups: &[Vec<Plan<'_>>], folder: &Path) -> Result<(usize, usize), DataError> {
+    let all: usize = groups.iter().map(Vec::len).sum();
+    let results: usize = groups.iter().flatten().map(|plan| plan.records.len()).sum();
+    let most = if results > RESULTS { all * RESULTS / results } else { all };
     let mut found = (most, SIDES[0]);
     for side in SIDES {
-        let probe = make(&evenly(plans, PROBE), side, folder)?;
-        let bytes: usize = probe.iter().map(Row::bytes).sum();
-        found = (most.min(BYTES * probe.len() / bytes.max(1)), side);
+        let probe = make(&evenly(groups, PROBE), side, folder)?;
+        found = (most.min(BYTES * probe.len() / bytes(&probe).max(1)), side);
         if found.0 == most {
             break;
         }
     }
-    Ok((found.0.max(1), found.1))
+    Ok(found)
+}
+
+/// What the pictures of `rows` take in the page.
+fn bytes(rows: &[Row]) -> usize {
+    rows.iter().map(Row::bytes).sum()
 }
 
 fn make(plans: &[Plan<'_>], side: usize, folder: &Path) -> Result<Vec<Row>, DataError> {
@@ -209,13 +245,9 @@ impl Row {
         Ok(card)
     }
 
-    /// The image that a record calls `name`, if it is to be had.
+    /// The image that a record calls `name`, if it is there and can be read.
     fn read(&mut self, run: &Run, name: Option<&str>) -> Option<Image> {
-        let name = name?;
-        let Some(file) = run.file(name) else {
-            self.lost.push(format!("{}: there is no {name:?}", run.name));
-            return None;
-        };
+        let file = run.file(name?)?;
         Image::read_png(&file).map_err(|e| self.lost.push(e.to_string())).ok()
     }
 

@@ -30,7 +30,8 @@ impl Run {
     /// Opens a folder that holds `records.jsonl`, or a file of records.
     ///
     /// Records of other versions are taken as far as they say what a record has to say. What is not read, lines that are no
-    /// records and a last one that a stop has cut, is told in [`notes`](Self::notes).
+    /// records and a last one that a stop has cut, is told in [`notes`](Self::notes). A last line that is whole but for its end
+    /// counts.
     ///
     /// # Errors
     /// When there is no such file, or none of its lines is a record. A file without lines is a run without results.
@@ -87,7 +88,13 @@ fn read(bytes: &[u8]) -> Result<(Vec<Record>, Vec<String>), String> {
             }
         }
     }
-    let is_cut = !bytes[end..].trim_ascii().is_empty();
+    let last = bytes[end..].trim_ascii();
+    let whole = record(last).ok();
+    let is_cut = whole.is_none() && !last.is_empty();
+    if let Some((record, others)) = whole {
+        records.push(record);
+        unknown.extend(others);
+    }
     if is_cut && end == 0 && bytes.trim_ascii_start().first() != Some(&b'{') {
         first = Some("line 1: wanted JSON".to_owned());
     }

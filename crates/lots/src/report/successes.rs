@@ -10,8 +10,10 @@ use crate::record::{Ending, Record};
 
 /// More steps than these are not told apart on a screen.
 const STEPS: usize = 200;
-/// More curves than these are not told apart in one plot.
+/// More curves than these are not told apart in one panel.
 const CURVES: usize = 8;
+/// The letters of a panel's title that have room.
+const TITLE: usize = 26;
 
 /// A size of a perturbation.
 struct Size {
@@ -43,7 +45,7 @@ const SIZES: [Size; 3] = [
 ];
 
 /// Success against each size, a curve for each method; and against the first, for each method, a curve for each layer. Of one
-/// method alone: against each size, a curve for each layer. Runs have curves of their own.
+/// method alone: against each size, a curve for each layer. Runs have panels of their own.
 pub(super) fn plots(runs: &[Run]) -> Result<Vec<Plot>, PlotError> {
     let methods = distinct(runs.iter().flat_map(|run| &run.records), |r| r.method.as_str());
     let mut plots = Vec::new();
@@ -75,15 +77,17 @@ pub(super) fn plots(runs: &[Run]) -> Result<Vec<Plot>, PlotError> {
     Ok(plots)
 }
 
-/// Success against `size`; `None` where nothing succeeds. A curve is what shares a run and a `name`; what has none is left out.
+/// Success against `size`, a panel for each run; `None` where nothing succeeds. A curve is what shares a `name`; what has none is
+/// left out.
 fn plot(
     runs: &[Run],
     title: String,
     size: &Size,
     name: impl Fn(&Record) -> Option<String>,
 ) -> Result<Option<Plot>, PlotError> {
-    let mut series = Vec::new();
+    let (mut panels, mut left_out) = (Vec::new(), 0);
     for run in runs {
+        let mut series = Vec::new();
         let names: Vec<Option<String>> = run.records.iter().map(&name).collect();
         for here in distinct(&names, Option::as_ref).into_iter().flatten() {
             let records = run.records.iter().zip(&names);
@@ -96,31 +100,40 @@ fn plot(
             // What no number tells has no place.
             let sizes = found.filter_map(|r| (size.of)(r)).filter(|x| x.is_finite());
             let sizes: Vec<f64> = sizes.collect();
-            let name = match runs.len() {
-                1 => here.clone(),
-                _ => format!("{}: {here}", run.name),
-            };
             if !sizes.is_empty() {
                 let points = climb(sizes, attempts.len());
-                series.push(Series { name, shape: Shape::Step, points });
+                series.push(Series { name: here.clone(), shape: Shape::Step, points });
             }
         }
+        left_out += series.len().saturating_sub(CURVES);
+        series.truncate(CURVES);
+        if !series.is_empty() {
+            let title = if runs.len() > 1 { shortened(&run.name) } else { String::new() };
+            panels.push(Panel { title, series });
+        }
     }
-    if series.is_empty() {
+    if panels.is_empty() {
         return Ok(None);
     }
-    let left_out = series.len().saturating_sub(CURVES);
-    series.truncate(CURVES);
     let mut caption = format!("Successes by {}: {}.", size.name, size.meaning);
     if left_out > 0 {
-        caption += &format!(" {left_out} curves more would not be told apart; the table has all.");
+        let curves = if left_out == 1 { "curve" } else { "curves" };
+        caption +=
+            &format!(" {left_out} {curves} more would not be told apart; the table has all.");
     }
     let x = Axis::new(size.name, size.unit);
     let y = Axis::new("successes", "%").between(0.0, 100.0);
-    let panels = vec![Panel { title: String::new(), series }];
     let title = format!("{title}: {}", size.name);
     let svg = Curves { title, x, y, panels }.svg()?;
     Ok(Some(Plot { svg, caption }))
+}
+
+/// The end of a name that is too long for a panel: it is where paths differ.
+fn shortened(name: &str) -> String {
+    match name.chars().count().checked_sub(TITLE) {
+        None | Some(0) => name.to_owned(),
+        Some(over) => "…".chars().chain(name.chars().skip(over + 1)).collect(),
+    }
 }
 
 /// From a size to the percentage of `attempts` with a size no larger, from 0 on.
@@ -128,12 +141,11 @@ fn climb(mut sizes: Vec<f64>, attempts: usize) -> Vec<(f64, f64)> {
     sizes.sort_by(f64::total_cmp);
     let n = sizes.len();
     let steps = n.min(STEPS);
-    let step = |i: usize| {
-        let rank = i * n / steps;
-        (sizes[rank - 1], 100.0 * rank as f64 / attempts as f64)
-    };
-    let first = (sizes[0].min(0.0), 0.0);
-    [first].into_iter().chain((1..=steps).map(step)).collect()
+    let step = |rank: usize| (sizes[rank - 1], 100.0 * rank as f64 / attempts as f64);
+    let none = (sizes[0].min(0.0), 0.0);
+    // The smallest is a step of its own.
+    let ranks = (1..=steps).map(|i| i * n / steps).filter(|&rank| rank > 1);
+    [none].into_iter().chain([1].into_iter().chain(ranks).map(step)).collect()
 }
 
 #[cfg(test)]
@@ -151,6 +163,14 @@ mod tests {
             assert_eq!(climb(sizes, attempts), wanted);
         }
         let many = climb((0..1000).map(f64::from).collect(), 2000);
-        assert_eq!((many.len(), many[1], many[STEPS]), (201, (4.0, 0.25), (999.0, 50.0)));
+        assert_eq!(many[..3], [(0.0, 0.0), (0.0, 0.05), (4.0, 0.25)]);
+        assert_eq!((many.len(), many[STEPS + 1]), (STEPS + 2, (999.0, 50.0)));
+    }
+
+    #[test]
+    fn long_names_keep_their_ends() {
+        assert_eq!(shortened("found"), "found");
+        assert_eq!(shortened("exactly-twenty-six-letters"), "exactly-twenty-six-letters");
+        assert_eq!(shortened("a/little-more-than-so-many-letters"), "…more-than-so-many-letters");
     }
 }

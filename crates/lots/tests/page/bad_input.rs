@@ -62,9 +62,13 @@ fn a_run_cut_anywhere() {
         fs::write(run.join("records.jsonl"), &whole[..end]).unwrap();
         let opened = Run::open(&run).unwrap();
         let finished = whole[..end].iter().filter(|&&b| b == b'\n').count();
-        let is_cut = end > 0 && whole[end - 1] != b'\n';
-        assert_eq!((opened.records.len(), opened.notes.len()), (finished, is_cut.into()), "{end}");
+        let is_ended = end == 0 || whole[end - 1] == b'\n';
+        // Only the end of its line is missing.
+        let is_whole = !is_ended && whole[end] == b'\n';
+        let wanted = (finished + usize::from(is_whole), usize::from(!is_ended && !is_whole));
+        assert_eq!((opened.records.len(), opened.notes.len()), wanted, "{end}");
     }
+    fs::write(run.join("records.jsonl"), &whole[..whole.len() - 2]).unwrap();
     let page = page(&[&run]);
     assert!(page.contains("The last line is cut, as where a run is stopped while it writes"));
 }
@@ -92,6 +96,20 @@ fn images_that_are_not_to_be_had() {
     assert_eq!(page.matches("Its image is not there.").count(), 3);
     assert!(!page.contains("outside.png\""), "nothing outside is linked");
     assert!(page.contains("10 results"));
+}
+
+#[test]
+fn images_that_are_not_to_be_had_are_all_counted() {
+    let dir = run();
+    let run = dir.path().join("run");
+    let line = lines(&run).swap_remove(0);
+    let gone = line.replace("\"0001-lots-conv1.png\"", "\"gone.png\"");
+    let half = line.replace("\"0001-lots-conv1-perturbation.png\"", "\"gone.png\"");
+    let lines: Vec<String> = [gone, half, line].into_iter().cycle().take(3000).collect();
+    write_lines(&run, &lines);
+    let page = page(&[&run]);
+    assert!(page.contains("2,000 images that records name are not to be had: "));
+    assert!(page.matches("class=\"result\"").count() < 1500, "only some are shown");
 }
 
 #[test]
@@ -146,6 +164,18 @@ fn numbers_beyond_reason() {
         lines[0].replacen("\"perturbation_scale\":", "\"perturbation_scale\":1e300,\"x\":", 1);
     write_lines(&run, &lines);
     assert!(page(&[&run]).contains("3 of 3 attempts"));
+
+    // No axis has room for these.
+    let beyond = [
+        vec![json!({ "l2": 5e-324 })],
+        vec![json!({ "l2": -1e308 }), json!({ "l2": 1e308 })],
+        vec![json!({ "pass": 1.7e308 }), json!({ "pass": -1.7e308 })],
+    ];
+    for (i, changes) in beyond.iter().enumerate() {
+        let run = dir.path().join(format!("beyond {i}"));
+        write(&run, changes.iter().map(record));
+        assert_eq!(page(&[&run]).matches("class=\"plot\"").count(), 3, "{changes:?}");
+    }
 }
 
 #[test]

@@ -1,10 +1,11 @@
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use lots::Image;
-use serde_json::json;
+use lots::{Image, Results};
+use serde_json::{Value, json};
 
 use crate::{page, record, some_records, write};
 
@@ -157,4 +158,101 @@ fn many_results_are_sampled_and_counted_whole() {
     assert!(rows.first() < Some(&3) && rows.last() > Some(&596), "{rows:?}");
     assert!(html.len() < 5_000_000, "{} bytes", html.len());
     assert_eq!(page(&[&run]), html, "the same records make the same page");
+}
+
+/// A run of `records`, each naming the images of the first.
+fn write_many(folder: &Path, changes: impl IntoIterator<Item = Value>) {
+    let mut results = Results::create(folder, false).unwrap();
+    let noise = |mut state: u32| {
+        let byte = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        };
+        Image::new(96, 96, 3, std::iter::repeat_with(byte).take(96 * 96 * 3).collect()).unwrap()
+    };
+    let mut first = record(&json!({}));
+    results.add(&mut first, &noise(1), Some(&noise(2))).unwrap();
+    let lines = changes.into_iter().map(|changes| {
+        let mut line = serde_json::to_value(&first).unwrap();
+        line.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        line.to_string() + "\n"
+    });
+    fs::write(folder.join("records.jsonl"), lines.collect::<String>()).unwrap();
+}
+
+/// What galleries are called, and how many results each shows.
+fn galleries(html: &str) -> Vec<(&str, usize)> {
+    let galleries = html.split("<h3 class=\"gallery\">").skip(1);
+    let title = |gallery: &'_ str| gallery.find("</h3>").unwrap();
+    galleries
+        .map(|gallery| (&gallery[..title(gallery)], gallery.matches("class=\"result\"").count()))
+        .collect()
+}
+
+#[test]
+fn a_page_of_noise_stays_small() {
+    let dir = tempfile::tempdir().unwrap();
+    // All of one origin; and of many methods, of which each has its place.
+    for (methods, results) in [(1, 300), (1, 1000), (12, 25)] {
+        let run = dir.path().join(format!("{methods} {results}"));
+        let all = (0..methods * results)
+            .map(|i| json!({ "method": format!("method {}", i % methods), "l2": i }));
+        write_many(&run, all);
+        let html = page(&[&run]);
+        assert!(html.len() < 5_000_000, "{methods} methods: {} bytes", html.len());
+        let galleries = galleries(&html);
+        assert_eq!(galleries.len(), methods);
+        assert!(galleries.iter().all(|&(_, shown)| shown > 0), "{galleries:?}");
+        let shown: usize = galleries.iter().map(|&(_, shown)| shown).sum();
+        assert!(shown >= 12, "{shown} of {methods} methods");
+    }
+}
+
+#[test]
+fn small_groups_are_shown_beside_large_ones() {
+    let dir = tempfile::tempdir().unwrap();
+    let (large, small) = (dir.path().join("large"), dir.path().join("small"));
+    let records = (0..2003).map(|i| {
+        let (method, origin) = if i % 1000 == 7 { ("fgs", i) } else { ("lots", i / 5) };
+        json!({ "method": method, "origin": format!("mnist:test:{origin}") })
+    });
+    write_many(&large, records);
+    write_many(&small, [json!({})]);
+    let html = page(&[&large, &small]);
+    let found = galleries(&html);
+    let titles: Vec<&str> = found.iter().map(|gallery| gallery.0).collect();
+    assert_eq!(titles, ["large: LOTS", "large: FGS", "small: LOTS"]);
+    assert!(found.iter().all(|gallery| gallery.1 > 0), "{found:?}");
+    assert!(html.len() < 5_000_000);
+}
+
+#[test]
+fn networks_have_rows_of_their_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = dir.path().join("run");
+    let models = ["a.onnx", "b.onnx", "a.onnx"];
+    write(&run, models.map(|model| record(&json!({ "model": model }))));
+    assert_eq!(page(&[&run]).matches("<div class=\"plates\"").count(), 2);
+}
+
+#[test]
+fn every_run_has_its_curves() {
+    let dir = tempfile::tempdir().unwrap();
+    let runs = ["first", "second"].map(|name| dir.path().join(name));
+    for (run, layers) in runs.iter().zip([10, 9]) {
+        let layer = |i: i32| record(&json!({ "layer": format!("layer{i}"), "layer_index": i }));
+        write(run, (0..layers).map(layer));
+    }
+    let page = page(&[&runs[0], &runs[1]]);
+    let plots: Vec<&str> = page.split("<svg class=\"plot\"").skip(1).collect();
+    assert_eq!(plots.len(), 3);
+    for plot in plots {
+        let plot = plot.split("</figure>").next().unwrap();
+        for title in ["first", "second"] {
+            assert!(plot.contains(&format!(">\n{title}\n</text>")), "{title}");
+        }
+        // Eight in each panel, and eight in the legend.
+        assert_eq!(plot.matches("stroke-width=\"2\"").count(), 24, "{plot}");
+        assert!(plot.contains(" 3 curves more would not be told apart; the table has all."));
+    }
 }

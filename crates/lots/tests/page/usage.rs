@@ -1,9 +1,10 @@
-use std::fs;
+use std::process::Command;
+use std::{env, fs};
 
 use serde_json::json;
 
 use crate::browser::Browser;
-use crate::{page, some_records, write};
+use crate::{page, record, some_records, write};
 
 /// Finds what readers of a page would miss: names of pictures and fields, captions, headings in order, and text that is too
 /// faint on its ground (WCAG 2.2, level AA: 4.5, and 3 for large letters).
@@ -163,6 +164,44 @@ fn a_page_can_be_read_and_used() {
     assert_eq!(browser.problems(), [""; 0]);
 }
 
+#[test]
+fn layers_of_any_name_are_chosen() {
+    let Some(mut browser) = Browser::start() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let run = dir.path().join("run");
+    let layers = ["a  b", "", "a b", " "];
+    write(&run, layers.map(|layer| record(&json!({ "layer": layer, "layer_index": null }))));
+    page(&[&run]);
+    browser.open(&dir.path().join("report.html"), 800);
+    let choose = |i: usize| {
+        format!(
+            "(() => {{ const s = document.querySelector('#layer'); s.selectedIndex = {i}; s.dispatchEvent(new Event('change')); \
+             return [...document.querySelectorAll('.result')].filter((e) => e.checkVisibility()).map((e) => e.dataset.layer); }})()"
+        )
+    };
+    for (i, layer) in layers.iter().enumerate() {
+        assert_eq!(browser.eval(&choose(i + 1)), json!([layer]));
+    }
+    assert_eq!(browser.eval(&choose(0)), json!(layers));
+    let texts = browser.eval("[...document.querySelectorAll('#layer option')].map((e) => e.label)");
+    assert_eq!(texts, json!(["all", "a b", "without a name", "a b", "without a name"]));
+}
+
+/// What a test prints that passes is kept back, but not this.
+#[test]
+fn a_test_without_a_browser_says_so() {
+    let ran = Command::new(env::current_exe().unwrap())
+        .args(["--exact", "usage::a_page_can_be_read_and_used"])
+        .env("PATH", "")
+        .env_remove("LOTS_CHROMIUM")
+        .env_remove("CI")
+        .output()
+        .unwrap();
+    assert!(ran.status.success());
+    let said = String::from_utf8(ran.stderr).unwrap();
+    assert!(said.starts_with("skipped: no Chromium on the path"), "{said}");
+}
+
 /// The checks above would see what must not be.
 #[test]
 fn what_must_not_be_is_seen() {
@@ -176,9 +215,13 @@ fn what_must_not_be_is_seen() {
         ("<script>console.error('oh')</script>", "oh"),
         ("<script>throw new Error('oh no')</script>", "oh no"),
         ("<img src='http://localhost:9/x.png' alt='nothing there'>", "Content Security Policy"),
+        ("<img src='run/0001-lots-conv1.png' alt='beside the page'>", "Content Security Policy"),
+        ("<img src='FILE' alt='beside the page'>", "Content Security Policy"),
         ("<style>@import 'http://localhost:9/x.css';</style>", "Content Security Policy"),
     ];
+    let file = format!("file://{}", run.join("0001-lots-conv1.png").display());
     for (evil, wanted) in cases {
+        let evil = evil.replace("FILE", &file);
         fs::write(&path, html.replace("</main>", &format!("{evil}</main>"))).unwrap();
         browser.open(&path, 800);
         let problems = browser.problems();
