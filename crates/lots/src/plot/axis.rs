@@ -217,7 +217,6 @@ mod tests {
     }
 
     #[test]
-    #[expect(clippy::float_cmp, reason = "ends are taken as they are, powers of ten are exact")]
     fn places_stay_between_the_ends() {
         let linear = Axis::new("", "").between(0.0, 10.0).ruler([].into_iter(), 5);
         assert_eq!([-1.0, 0.0, 4.0, 11.0].map(|x| linear.place(x)).to_vec(), [0.0, 0.0, 4.0, 10.0]);
