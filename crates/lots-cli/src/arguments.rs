@@ -2,6 +2,7 @@
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, value_parser};
@@ -106,12 +107,53 @@ pub(crate) struct OutFolder {
     pub(crate) force: bool,
 }
 
-/// `--data`, by default what networks learn from.
+/// `--data`, by default what networks learn from, and `--mix`
 #[derive(Args)]
 pub(crate) struct TrainData {
-    /// Images with labels: mnist:train, infimnist:70000..170000 (deformed digits), a folder of IDX files, or a part such as mnist:train:0..640
+    /// Images with labels: mnist:train, infimnist:70000..170000 (deformed digits), a folder of IDX or Parquet files such as
+    /// `lots generate` writes, or a part such as mnist:train:0..640; repeat for a mixture
     #[arg(id = "data", long, value_name = "DATA", default_value = "mnist:train")]
-    pub(crate) reference: String,
+    pub(crate) references: Vec<String>,
+    /// Of several --data, how many images of each a batch has for those of the others, such as 1:1 or 3:1
+    #[arg(long, value_name = "A:B")]
+    mix: Option<Mix>,
+}
+
+/// `--mix`
+#[derive(Clone)]
+struct Mix(Vec<u32>);
+
+impl FromStr for Mix {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let weight = |text: &str| text.parse().ok().filter(|weight| *weight > 0);
+        let weights = text.split(':').map(weight).collect::<Option<Vec<u32>>>();
+        weights
+            .map(Self)
+            .ok_or_else(|| "wanted whole numbers above 0, such as 1:1 or 3:1".to_owned())
+    }
+}
+
+impl TrainData {
+    /// How much of each a batch has.
+    pub(crate) fn weights(&self) -> Result<Vec<u32>> {
+        let count = self.references.len();
+        match &self.mix {
+            None if count == 1 => Ok(vec![1]),
+            None => bail!(
+                "{count} --data are mixed in every batch, found no --mix; say in which proportions, such as {}",
+                vec!["1"; count].join(":")
+            ),
+            Some(Mix(weights)) if weights.len() == count => Ok(weights.clone()),
+            Some(Mix(weights)) => {
+                bail!(
+                    "--mix has {} numbers, found {count} --data; give one for each",
+                    weights.len()
+                )
+            }
+        }
+    }
 }
 
 /// `--data`, by default what networks are tested on.

@@ -95,7 +95,7 @@ pub(crate) struct Arguments {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Name {
+pub(crate) enum Name {
     /// From what a layer sees in the origin towards what it sees in the target
     Lots,
     /// More of what a layer sees in the origin
@@ -116,8 +116,26 @@ impl Name {
     }
 
     /// Whether the user chooses the layer; else it is that of the logits.
-    fn has_layer(self) -> bool {
+    pub(crate) fn has_layer(self) -> bool {
         matches!(self, Self::Lots | Self::Magnify | Self::Reduce)
+    }
+
+    /// One for each of `layers`, or each `hot` class, or one.
+    pub(crate) fn methods(
+        self,
+        layers: &[LayerId],
+        hot: impl IntoIterator<Item = usize>,
+    ) -> Vec<Box<dyn Method>> {
+        let at =
+            |method: fn(LayerId) -> Box<dyn Method>| layers.iter().copied().map(method).collect();
+        match self {
+            Self::Lots => at(|layer| Box::new(Lots(layer))),
+            Self::Magnify => at(|layer| Box::new(Magnify(layer))),
+            Self::Reduce => at(|layer| Box::new(Reduce(layer))),
+            Self::Fgs => vec![Box::new(Fgs)],
+            Self::Fgv => vec![Box::new(Fgv)],
+            Self::HotCold => hot.into_iter().map(|hot| Box::new(HotCold { hot }) as _).collect(),
+        }
     }
 }
 
@@ -256,22 +274,12 @@ impl Arguments {
                 _ => bail!("{} comes from one layer; give that one as --layer", path.display()),
             }
         };
-        Ok(match self.method {
-            Name::Lots => layers()?.into_iter().map(|id| Box::new(Lots(id)) as _).collect(),
-            Name::Magnify => layers()?.into_iter().map(|id| Box::new(Magnify(id)) as _).collect(),
-            Name::Reduce => layers()?.into_iter().map(|id| Box::new(Reduce(id)) as _).collect(),
-            Name::Fgs => vec![Box::new(Fgs)],
-            Name::Fgv => vec![Box::new(Fgv)],
-            Name::HotCold => {
-                let hot = match self.hot.as_deref() {
-                    Some("all") | None => (0..decision.names().len()).collect(),
-                    Some(name) => {
-                        vec![class(decision, name).context("--hot: wanted a class or all")?]
-                    }
-                };
-                hot.into_iter().map(|hot| Box::new(HotCold { hot }) as _).collect()
-            }
-        })
+        let layers = if self.method.has_layer() { layers()? } else { Vec::new() };
+        let hot = match self.hot.as_deref() {
+            Some("all") | None => (0..decision.names().len()).collect(),
+            Some(name) => vec![class(decision, name).context("--hot: wanted a class or all")?],
+        };
+        Ok(self.method.methods(&layers, hot))
     }
 
     /// From each origin, the first `origins` of the images, by each method towards each target.

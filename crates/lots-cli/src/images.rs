@@ -1,10 +1,13 @@
 //! Opening the images that commands are given.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
-use lots::{NamedImage, find_class, open_identities, open_image};
+use anyhow::{Result, bail};
+use lots::attack::Decision;
+use lots::data::open_dataset_with_classes;
+use lots::{NamedImage, Split, find_class, hex, open_identities, open_image};
 use lots_nn::Graph;
+use md5::{Digest, Md5};
 
 use crate::model::Fit;
 
@@ -38,6 +41,65 @@ pub(crate) fn open(
         }
     }
     Ok(images)
+}
+
+/// Images with their classes.
+pub(crate) struct Labelled {
+    /// At least one.
+    pub(crate) images: Vec<NamedImage>,
+    /// The position of the first in its data set; 0 in a folder of images.
+    pub(crate) first: usize,
+}
+
+/// The images that `data` names, a data set or a folder that holds a folder of images for each class, at the size that `network`
+/// takes. Each has a label that is a class of `decision`.
+pub(crate) fn labelled(
+    data: &str,
+    prefer: Split,
+    fit: &Fit,
+    network: &Graph,
+    decision: &dyn Decision,
+) -> Result<Labelled> {
+    let names = decision.names();
+    if !holds_images(Path::new(data)) {
+        let data = open_dataset_with_classes(data, prefer, names.len().min(256))?;
+        data.labels_below(names.len())?;
+        let fit = |i| fit.apply(data.named(i), network);
+        let images = (0..data.len()).map(fit).collect::<Result<Vec<_>>>()?;
+        return Ok(Labelled { images, first: data.position(0) });
+    }
+    let images = open(&[data.to_owned()], fit, network, names)?;
+    if let Some(NamedImage { name, .. }) = images.iter().find(|image| image.label.is_none()) {
+        bail!(
+            "{name} is in a folder whose name is no class of {}; rename the folder, or take it out of {data}, or give the \
+             identities with --gallery",
+            network.name()
+        );
+    }
+    Ok(Labelled { images, first: 0 })
+}
+
+/// Whether `data` are digits of MNIST as they are.
+pub(crate) fn is_mnist(data: &str) -> bool {
+    data == "mnist" || data.starts_with("mnist:")
+}
+
+/// Whether a folder holds images, or folders of them, and not a data set in files of its own.
+fn holds_images(path: &Path) -> bool {
+    let is_image = |path: PathBuf| {
+        path.is_dir() || path.extension().is_some_and(|end| end.eq_ignore_ascii_case("png"))
+    };
+    path.read_dir().is_ok_and(|entries| entries.flatten().any(|entry| is_image(entry.path())))
+}
+
+/// The MD5 of the names, labels and pixels of images.
+pub(crate) fn images_md5<'i>(images: impl Iterator<Item = &'i NamedImage>) -> String {
+    let mut md5 = Md5::new();
+    for NamedImage { image, name, label } in images {
+        md5.update(format!("{name}\n{label:?} {}×{}\n", image.width(), image.height()));
+        md5.update(image.pixels());
+    }
+    hex(&md5.finalize())
 }
 
 fn has_folders(path: &Path) -> bool {

@@ -9,6 +9,7 @@ mod evaluate;
 mod faces;
 mod figure;
 mod gallery;
+mod generate;
 mod images;
 mod layers;
 mod measure;
@@ -20,6 +21,7 @@ mod represent;
 mod reproduce;
 mod robustness;
 mod signal;
+mod table1;
 mod train;
 mod visualize;
 
@@ -57,6 +59,8 @@ enum Command {
     Evaluate(evaluate::Arguments),
     /// Find the smallest change of an image that changes its class
     Attack(Box<attack::Arguments>),
+    /// Make a set of perturbed images, as large as you like, in Parquet files
+    Generate(Box<generate::Arguments>),
     /// Measure how large a perturbation each layer takes before the class changes
     Robustness(Box<robustness::Arguments>),
     /// Draw what each layer sees in an image, magnified and reduced
@@ -94,6 +98,7 @@ fn main() -> ExitCode {
         Command::Train(command) => train::run(&command),
         Command::Evaluate(arguments) => evaluate::run(&arguments),
         Command::Attack(arguments) => attack::run(&arguments),
+        Command::Generate(arguments) => generate::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),
         Command::Robustness(arguments) => robustness::run(&arguments),
         Command::Visualize(arguments) => visualize::run(&arguments),

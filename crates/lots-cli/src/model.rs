@@ -8,11 +8,11 @@ use std::str::FromStr;
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use lots::attack::Argmax;
-use lots::{NamedImage, class_names, read_class_names};
+use lots::{NamedImage, class_names, hex, read_class_names};
 use lots_nn::{ChannelOrder, Graph, Layout, Network, OpenOptions, Preprocessing, ValueRange};
 use md5::{Digest, Md5};
 
-use crate::output::{hex, tell};
+use crate::output::tell;
 
 /// The key of the metadata that holds the names of classes, one a line.
 const CLASS_NAMES: &str = "lots.class_names";

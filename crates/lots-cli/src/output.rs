@@ -126,11 +126,6 @@ pub(crate) fn table(rows: &[Vec<String>], right: &[bool]) -> String {
     text
 }
 
-/// Bytes as people write them.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 /// `text` in lines that fit a terminal, the second and later ones indented.
 pub(crate) fn paragraph(text: &str) -> String {
     let mut lines = vec![String::new()];

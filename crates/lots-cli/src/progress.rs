@@ -1,8 +1,11 @@
 //! Progress on stderr: a bar on a terminal, else a line now and then.
 
+use std::cell::RefCell;
 use std::io::{self, IsTerminal};
+use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
+use lots::experiment::reproduction::Progress;
 use lots_nn::StepReport;
 
 use crate::output::tell;
@@ -65,4 +68,48 @@ fn bar(first: u64, count: u64, template: &str) -> Option<ProgressBar> {
     let bar = ProgressBar::new(count).with_style(style).with_position(first);
     bar.reset_eta();
     io::stderr().is_terminal().then_some(bar)
+}
+
+/// Seconds between two lines where there is no terminal.
+const PAUSE: Duration = Duration::from_secs(30);
+
+/// Progress of a plan of many steps: its share of the whole plan, the time left for it, and the step that is being done.
+pub(crate) struct PlanProgress {
+    /// `None` where there is no terminal.
+    bar: Option<ProgressBar>,
+    /// What was told last, and when.
+    told: RefCell<Option<(usize, Duration)>>,
+}
+
+/// Parts of a plan's bar.
+const PARTS: u64 = 10_000;
+
+impl PlanProgress {
+    pub(crate) fn new() -> Self {
+        Self { bar: bar(0, PARTS, "{wide_bar} {percent} %  {msg}"), told: RefCell::default() }
+    }
+
+    pub(crate) fn show(&self, progress: &Progress, elapsed: Duration) {
+        let Progress { title, step: [step, steps], done: [done, of], unit, share } = progress;
+        let left = progress.left(elapsed).map_or_else(String::new, |left| {
+            format!(", {} left", HumanDuration(Duration::from_secs(left.as_secs())))
+        });
+        if let Some(bar) = &self.bar {
+            bar.set_position((share * PARTS as f64) as u64);
+            let part = if *of > 0 { done * 100 / of } else { 100 };
+            bar.set_message(format!("{step}/{steps} {title} {part} %{left}"));
+            return;
+        }
+        let mut told = self.told.borrow_mut();
+        let is_due =
+            told.is_none_or(|(last, when)| last != *step || elapsed.saturating_sub(when) > PAUSE);
+        if is_due {
+            tell(&format!("step {step} of {steps}, {title}: {done} of {of} {unit}{left}"));
+            *told = Some((*step, elapsed));
+        }
+    }
+
+    pub(crate) fn end(&self) {
+        self.bar.iter().for_each(ProgressBar::finish_and_clear);
+    }
 }

@@ -21,6 +21,7 @@ use crate::figure::{CLIPPED, LEGEND, Theme, file_name, measures, way};
 use crate::gallery::GalleryArguments;
 use crate::model::{Fit, Model};
 use crate::output::{narrow, paragraph, print, print_json, table};
+use crate::table1;
 
 const HELP: &str = "\
 DIR/figure.png and DIR/figure.svg are the figure, arranged as in the paper, with
@@ -48,6 +49,8 @@ pub(crate) enum Command {
     #[command(after_help = format!("{HELP}\n\nExamples:\n  lots reproduce figure4\n  \
         lots reproduce figure4 vgg_face.onnx --names names.txt \\\n    --origin one.png --target other.png"))]
     Figure4(Box<PairArguments>),
+    /// Train and attack the ten networks of Table 1, and check what the paper says of them
+    Table1(table1::Arguments),
 }
 
 /// Figures 1 and 3.
@@ -107,6 +110,7 @@ pub(crate) fn run(command: &Command) -> Result<Outcome> {
         Command::Figure1(arguments) => arguments.run(&FIGURE1),
         Command::Figure2(arguments) => arguments.run(&FIGURE2, None),
         Command::Figure3(arguments) => arguments.run(&FIGURE3),
+        Command::Table1(arguments) => table1::run(arguments),
         Command::Figure4(arguments) => arguments.faces.run(&FIGURE4, Some(&arguments.target)),
     }
 }

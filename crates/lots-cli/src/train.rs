@@ -37,8 +37,13 @@ Ctrl-C stops after the current iteration and leaves OUT.checkpoint, a network
 as it is and the state to --resume from; it is also written every 1000
 iterations, and removed at the end. Exit code 1 if stopped.
 
-Example:
-  lots train lenet --out lenet.onnx --seed 1")]
+With several --data, a batch has images of all of them, in the proportions of
+--mix, and each has epochs of its own.
+
+Examples:
+  lots train lenet --out lenet.onnx --seed 1
+  lots train lenet --init lenet.onnx --data samples --data mnist:train \\
+    --mix 1:1 --iterations 50000 --out hardened.onnx")]
 pub(crate) struct Arguments {
     #[command(flatten)]
     out: Out,
@@ -92,8 +97,11 @@ pub(crate) fn run(command: &Command) -> Result<Outcome> {
     let start =
         arguments.init.as_ref().map_or_else(|| Ok(lenet(arguments.seed.value)), Graph::open)?;
     let classes = label_classes(&start)?;
-    let data = open_dataset_with_classes(&arguments.data.reference, Split::Train, classes)?;
-    let mut training = arguments.training(start, &data, &checkpoint)?;
+    let weights = arguments.data.weights()?;
+    let open = |reference: &String| open_dataset_with_classes(reference, Split::Train, classes);
+    let data = arguments.data.references.iter().map(open).collect::<Result<Vec<_>, _>>()?;
+    let mixture: Vec<(&Dataset, u32)> = data.iter().zip(weights).collect();
+    let mut training = arguments.training(start, &mixture, &checkpoint)?;
 
     let stop = stop_on_signal()?;
     let (first, clock) = (training.iteration(), Instant::now());
@@ -144,13 +152,14 @@ pub(crate) fn run(command: &Command) -> Result<Outcome> {
 }
 
 impl Report {
-    fn text(&self, data: &Dataset) -> String {
+    fn text(&self, data: &[Dataset]) -> String {
         let Self { model, iterations, resumed_at, seconds, test, .. } = self;
         let resumed = match resumed_at {
             0 => String::new(),
             first => format!(" (resumed at {first})"),
         };
-        let paper = if data.name() == "mnist:train" { PAPER } else { "" };
+        let is_papers = data.len() == 1 && data[0].name() == "mnist:train";
+        let paper = if is_papers { PAPER } else { "" };
         let tested = test.as_ref().map_or_else(String::new, |test| {
             format!("; test error {}{paper}", percent(test.error_rate))
         });
@@ -175,12 +184,12 @@ impl Arguments {
     fn training<'d>(
         &self,
         start: Graph,
-        data: &'d Dataset,
+        data: &[(&'d Dataset, u32)],
         checkpoint: &Path,
     ) -> Result<Training<'d>> {
         let seed = self.seed.value;
         if !self.resume.on {
-            return Ok(Training::start(start, data, seed)?);
+            return Ok(Training::start_mixed(start, data, seed)?);
         }
         let found = Graph::open(checkpoint)?;
         let training = Training::resume(found, &start, data, seed).map_err(|e| match e {
@@ -209,14 +218,14 @@ impl Arguments {
         Ok(network)
     }
 
-    /// The error on the test images that belong to the training images, if there are such.
-    fn test(&self, network: &Graph, data: &Dataset) -> Result<Option<Test>> {
-        let Some(test) = open_test_split(&self.data.reference, label_classes(network)?) else {
-            return Ok(None);
-        };
-        if test.shape() != data.shape() {
-            return Ok(None);
-        }
+    /// The error on the test images that belong to the training images, or the first of them, if there are such.
+    fn test(&self, network: &Graph, data: &[Dataset]) -> Result<Option<Test>> {
+        let classes = label_classes(network)?;
+        let both = self.data.references.iter().zip(data);
+        let mut test = both.filter_map(|(reference, data)| {
+            open_test_split(reference, classes).filter(|test| test.shape() == data.shape())
+        });
+        let Some(test) = test.next() else { return Ok(None) };
         let Evaluation { images, errors, error_rate, .. } = evaluate(network, &test, |_| ())?;
         Ok(Some(Test { data: test.name().to_owned(), images, errors, error_rate }))
     }

@@ -17,6 +17,7 @@ pub mod experiment;
 #[cfg(feature = "figures")]
 pub mod figure;
 mod file;
+mod hex;
 mod image;
 mod measure;
 mod names;
@@ -28,6 +29,8 @@ pub mod report;
 mod represent;
 mod results;
 pub mod robustness;
+#[cfg(feature = "sets")]
+pub mod set;
 mod soundness;
 mod training;
 
@@ -36,6 +39,7 @@ pub use data::{Dataset, Identity, NamedImage, Split, open_dataset, open_identiti
 pub use error::{DataError, Error};
 pub use evaluation::{Evaluation, classes, evaluate};
 pub use file::{write_file, write_file_with};
+pub use hex::hex;
 pub use image::{Fit, Image, perturbation};
 pub use measure::{
     Alignment, Breadth, Focus, L2, Linf, MeasureError, Measures, Pass, breadth, focus, l2, linf,

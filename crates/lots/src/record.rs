@@ -191,7 +191,7 @@ impl Record {
                 Goal::Class(class) => name(class),
             },
             fixed_linf: match attack.extent {
-                Extent::Smallest => None,
+                Extent::Smallest | Extent::Beyond(_) => None,
                 Extent::Linf(linf) => Some(linf),
             },
             outcome: attacked.outcome.ending(),

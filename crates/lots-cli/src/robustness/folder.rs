@@ -6,12 +6,9 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use lots::robustness::{Key, Robustness, Tally};
-use lots::{NamedImage, Results, records, write_file};
-use md5::{Digest, Md5};
+use lots::{Results, records, write_file};
 use serde::Serialize;
 use serde_json::{Map, Value};
-
-use crate::output::hex;
 
 /// What was asked for.
 const RUN: &str = "run.json";
@@ -165,14 +162,4 @@ impl Report<'_> {
         }
         Ok(())
     }
-}
-
-/// The MD5 of the names, labels and pixels of images.
-pub(super) fn images_md5<'i>(images: impl Iterator<Item = &'i NamedImage>) -> String {
-    let mut md5 = Md5::new();
-    for NamedImage { image, name, label } in images {
-        md5.update(format!("{name}\n{label:?} {}×{}\n", image.width(), image.height()));
-        md5.update(image.pixels());
-    }
-    hex(&md5.finalize())
 }

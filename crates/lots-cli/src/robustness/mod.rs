@@ -4,13 +4,13 @@ mod folder;
 mod text;
 
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use lots::attack::Decision;
-use lots::data::{DEFAULT_CLASSES, open_dataset_with_classes};
+use lots::data::DEFAULT_CLASSES;
 use lots::experiment::first_of_each_class;
 use lots::robustness::{Survey, Way, sample};
 use lots::{NamedImage, Split, doubts, open_dataset};
@@ -21,7 +21,7 @@ use crate::Outcome;
 use crate::arguments::{Json, Layers, Seed, Threads};
 use crate::attack::layer;
 use crate::gallery::GalleryArguments;
-use crate::images::open;
+use crate::images::{images_md5, is_mnist, labelled};
 use crate::model::{Fit, Model};
 use crate::output::{print, print_json, tell};
 use crate::progress::attacks as progress;
@@ -182,32 +182,13 @@ impl Arguments {
     }
 
     fn images(&self, network: &Graph, decision: &dyn Decision) -> Result<Images> {
-        let names = decision.names();
-        let (all, targets) = if holds_images(Path::new(&self.data)) {
-            let all = open(std::slice::from_ref(&self.data), &self.fit, network, names)?;
-            if let Some(NamedImage { name, .. }) = all.iter().find(|image| image.label.is_none()) {
-                bail!(
-                    "{name} is in a folder whose name is no class of {}; rename the folder, or take it out \
-                     of {}, or give the identities with --gallery",
-                    network.name(),
-                    self.data
-                );
-            }
-            let targets = first_of_each(&all);
-            (all, targets)
+        let all = labelled(&self.data, Split::Test, &self.fit, network, decision)?.images;
+        let targets = if is_mnist(&self.data) {
+            let train = open_dataset("mnist:train", Split::Train)?;
+            let first = first_of_each_class(&train, DEFAULT_CLASSES)?.into_iter();
+            first.map(|target| self.fit.apply(target, network)).collect::<Result<_>>()?
         } else {
-            let data = open_dataset_with_classes(&self.data, Split::Test, names.len().min(256))?;
-            data.labels_below(names.len())?;
-            let fit = |i| self.fit.apply(data.named(i), network);
-            let all = (0..data.len()).map(fit).collect::<Result<Vec<_>>>()?;
-            let targets = if data.name().starts_with("mnist:") {
-                let train = open_dataset("mnist:train", Split::Train)?;
-                let first = first_of_each_class(&train, DEFAULT_CLASSES)?.into_iter();
-                first.map(|target| self.fit.apply(target, network)).collect::<Result<_>>()?
-            } else {
-                first_of_each(&all)
-            };
-            (all, targets)
+            first_of_each(&all)
         };
         let classes: Vec<usize> = all.iter().map(|image| image.label.unwrap_or_default()).collect();
         let count = self.limit.map_or(usize::MAX, NonZeroUsize::get);
@@ -228,7 +209,7 @@ impl Arguments {
             model_md5: self.model.md5()?,
             preprocessing: network.preprocessing().map(ToString::to_string),
             data: self.data.clone(),
-            data_md5: folder::images_md5(origins.iter().chain(targets)),
+            data_md5: images_md5(origins.iter().chain(targets)),
             limit: self.limit.map(NonZeroUsize::get),
             seed: self.seed.value,
             method: self.ways().iter().map(|way| way.name().to_owned()).collect(),
@@ -237,14 +218,6 @@ impl Arguments {
             images: self.images,
         })
     }
-}
-
-/// Whether a folder holds images, or folders of them, and not a data set in files of its own.
-fn holds_images(path: &Path) -> bool {
-    let is_image = |path: PathBuf| {
-        path.is_dir() || path.extension().is_some_and(|end| end.eq_ignore_ascii_case("png"))
-    };
-    path.read_dir().is_ok_and(|entries| entries.flatten().any(|entry| is_image(entry.path())))
 }
 
 /// The first image of each class that there is, by class.

@@ -228,6 +228,12 @@ impl<'a> Attacks<'a> {
             let problem = "an L∞ norm of 0 leaves the origin as it is; give 1–255 grey levels";
             return Err(Error::Attack(problem.to_owned()));
         }
+        if let Extent::Beyond(percent @ ..=100) = attack.extent {
+            let problem = format!(
+                "{percent} % of the smallest step do not lead beyond it; give more than 100"
+            );
+            return Err(Error::Attack(problem));
+        }
         if let Some(Target::Representation(stolen)) = attack.target {
             self.check_representation(attack, stolen)?;
         }
@@ -315,7 +321,7 @@ impl<'a> Attacks<'a> {
                 return ended(origin_scores, Outcome::NoDirection);
             };
             let search = Search::new(self.decision.distance(seen, wanted));
-            let found = (attack.extent != Extent::Smallest).then_some(Found::Nothing);
+            let found = (!attack.extent.searches()).then_some(Found::Nothing);
             let pursuit = Pursuit { ray, class, wanted, search, judged: None, found };
             Progress::Underway(Box::new(Underway { origin_scores, pursuit }))
         });
@@ -452,11 +458,18 @@ impl<'a> Attacks<'a> {
         let (step, missed) = match (attack.extent, found) {
             (Extent::Linf(linf), _) => (f32::from(linf), None),
             (Extent::Smallest, Some(Found::Step { hit, miss })) => (hit, Some(miss)),
-            (Extent::Smallest, _) => return Ok(Outcome::NotFound(None)),
+            (Extent::Beyond(percent), Some(Found::Step { hit, .. })) => {
+                (hit * f32::from(percent) / 100.0, None)
+            }
+            (Extent::Smallest | Extent::Beyond(_), _) => return Ok(Outcome::NotFound(None)),
         };
         let image = ray.image(step, self.network.input());
         let judged = match judged {
-            Some(judged) if self.network.is_exact_in_batches() => Some(judged),
+            Some(judged)
+                if self.network.is_exact_in_batches() && attack.extent == Extent::Smallest =>
+            {
+                Some(judged)
+            }
             _ => self.judge_alone(&image)?,
         };
         let is_met = wanted.is_met(judged.as_ref().map(|judged| judged.class));

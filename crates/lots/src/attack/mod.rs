@@ -93,6 +93,16 @@ pub enum Extent {
     /// To the perturbation with this L∞ norm, 1–255 grey levels, whatever the class is then; where pixels saturate, less
     /// of it is left. Paper: figures 1 and 2.
     Linf(u8),
+    /// To the smallest step found that reaches the goal, and on to this percentage of it, more than 100: an image well beyond the
+    /// border between classes.
+    Beyond(u16),
+}
+
+impl Extent {
+    /// Whether the smallest step is searched for.
+    pub(crate) fn searches(self) -> bool {
+        !matches!(self, Self::Linf(_))
+    }
 }
 
 /// What came of an attack.

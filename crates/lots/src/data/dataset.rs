@@ -224,9 +224,7 @@ impl Dataset {
         if count >= len {
             return Ok(self.clone());
         }
-        // Wider than usize: the product may pass 2³² where addresses have 32 bits.
-        let picks =
-            (0..count as u64).map(|i| (u128::from(i) * len as u128 / count as u128) as usize);
+        let picks = self.spread(count);
         let name = format!("{} ({count} of {len}, evenly spread)", self.name);
         Ok(Self {
             whole: (name.clone(), 0),
@@ -235,6 +233,35 @@ impl Dataset {
             images: picks.clone().flat_map(|i| self.pixels(i)).copied().collect(),
             labels: self.labels.as_ref().map(|labels| picks.map(|i| labels[i]).collect()),
         })
+    }
+
+    /// The position of the first image of each of `classes` classes.
+    ///
+    /// # Errors
+    /// When the set has no labels, one is not below `classes`, or a class has no image.
+    pub fn first_of_each_class(&self, classes: usize) -> Result<Vec<usize>, DataError> {
+        let labels = self.labels_below(classes)?;
+        let first = |class| {
+            let position = labels.iter().position(|&label| usize::from(label) == class);
+            position.ok_or_else(|| {
+                let problem = format!("has no image of class {class}, wanted one a class");
+                DataError::content(&self.name, problem)
+            })
+        };
+        (0..classes).map(first).collect()
+    }
+
+    /// The positions of at most `count` images, evenly spread: those that [`limit`](Self::limit) takes.
+    pub fn spread(&self, count: usize) -> impl Iterator<Item = usize> + Clone + use<> {
+        let len = self.len();
+        let count = count.min(len);
+        // Wider than usize: the product may pass 2³² where addresses have 32 bits.
+        (0..count as u64).map(move |i| (u128::from(i) * len as u128 / count as u128) as usize)
+    }
+
+    /// The position of image `i` in the set that this is a part of.
+    pub fn position(&self, i: usize) -> usize {
+        self.whole.1 + i
     }
 
     /// Bytes of one image.

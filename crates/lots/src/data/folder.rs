@@ -1,4 +1,4 @@
-//! Folders of IDX files, named as MNIST's are.
+//! Folders of IDX files, named as MNIST's are, or of Parquet files.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -29,13 +29,22 @@ pub(super) fn open_folder(
     classes: usize,
 ) -> Result<(Dataset, Option<Split>), DataError> {
     let folder = shown(dir);
+    #[cfg(feature = "sets")]
+    if !super::parquet::parquet_files(dir)?.is_empty() {
+        if let Some(split) = split {
+            let problem =
+                format!("holds Parquet files without splits, found :{split}; leave it away");
+            return Err(DataError::content(folder, problem));
+        }
+        return Ok((super::parquet::open_parquet(dir, &folder, classes, None)?, None));
+    }
     let mut sets = scan(dir)?;
     let orphans: Vec<String> =
         sets.values().filter(|f| f.images.is_empty()).flat_map(|f| f.labels.clone()).collect();
     sets.retain(|_, files| !files.images.is_empty());
     if sets.is_empty() {
         let problem = "holds no IDX images; wanted files named \
-                       <prefix>-images-idx3-ubyte[.gz] and <prefix>-labels-idx1-ubyte[.gz]";
+                       <prefix>-images-idx3-ubyte[.gz] and <prefix>-labels-idx1-ubyte[.gz], or *.parquet";
         return Err(DataError::content(folder, problem));
     }
 

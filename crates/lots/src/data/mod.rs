@@ -6,6 +6,8 @@ mod identities;
 pub mod idx;
 mod infimnist;
 mod mnist;
+#[cfg(feature = "sets")]
+pub(crate) mod parquet;
 mod reference;
 
 pub use dataset::{DEFAULT_CLASSES, Dataset};

@@ -128,18 +128,8 @@ const fn spread([mean, std]: [f64; 2]) -> Spread {
 /// # Errors
 /// When the data have no labels, or a class has no image.
 pub fn first_of_each_class(data: &Dataset, classes: usize) -> Result<Vec<NamedImage>, Error> {
-    let labels = data.labels_below(classes)?;
-    let first = |class| {
-        let position = labels.iter().position(|&label| usize::from(label) == class);
-        let position = position.ok_or_else(|| {
-            Error::Attack(format!(
-                "no image of class {class} in {}; one a class is needed",
-                data.name()
-            ))
-        })?;
-        Ok(data.named(position))
-    };
-    (0..classes).map(first).collect()
+    let first = data.first_of_each_class(classes)?.into_iter();
+    Ok(first.map(|position| data.named(position)).collect())
 }
 
 /// Origins whose attacks are run together.

@@ -17,7 +17,7 @@ mod tally;
 pub use page::{DemoPage, Exhibit, Figure, read_exhibits};
 pub use records::ReportPage;
 pub use run::Run;
-pub use table1::table1_text;
+pub use table1::{count, table1_text};
 
 /// What a method, as users call it, is called in a text.
 fn method_title(method: &str) -> &str {

@@ -109,7 +109,7 @@ pub(super) fn percent(rate: f64) -> String {
 }
 
 /// A count with its thousands apart.
-pub(super) fn count(n: usize) -> String {
+pub fn count(n: usize) -> String {
     let digits = n.to_string();
     let mut text = String::new();
     for (i, digit) in digits.chars().enumerate() {

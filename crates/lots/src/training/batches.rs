@@ -12,6 +12,8 @@ use rand_chacha::ChaCha8Rng;
 pub struct Batches {
     size: usize,
     seed: u64,
+    /// Which of the data sets of a mixture the images are.
+    part: u64,
     /// The epoch that `permutation` is of.
     epoch: u64,
     permutation: Vec<u32>,
@@ -21,7 +23,16 @@ impl Batches {
     /// Batches of `size` of `images` images, at least one image and at most 2³².
     pub fn new(images: usize, size: usize, seed: u64) -> Self {
         let images = u32::try_from(images).unwrap_or(u32::MAX).max(1);
-        Self { size, seed, epoch: 0, permutation: permutation(images, seed, 0) }
+        Self { size, seed, part: 0, epoch: 0, permutation: permutation(images, seed, 0, 0) }
+    }
+
+    /// The same for data set `part` of a mixture, whose permutations are others than those of the first.
+    pub(super) fn of_part(self, part: u64) -> Self {
+        if part == 0 {
+            return self;
+        }
+        let permutation = permutation(self.permutation.len() as u32, self.seed, part, 0);
+        Self { part, epoch: 0, permutation, ..self }
     }
 
     /// The positions of the images of iteration `iteration`, counted from 0.
@@ -32,7 +43,7 @@ impl Batches {
             .map(|i| {
                 let epoch = (i / images) as u64;
                 if epoch != self.epoch {
-                    self.permutation = permutation(images as u32, self.seed, epoch);
+                    self.permutation = permutation(images as u32, self.seed, self.part, epoch);
                     self.epoch = epoch;
                 }
                 self.permutation[(i % images) as usize] as usize
@@ -41,10 +52,10 @@ impl Batches {
     }
 }
 
-fn permutation(images: u32, seed: u64, epoch: u64) -> Vec<u32> {
+fn permutation(images: u32, seed: u64, part: u64, epoch: u64) -> Vec<u32> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     // Stream 0 of the seed makes the initial weights.
-    random.set_stream(epoch.wrapping_add(1));
+    random.set_stream((part << 48).wrapping_add(epoch).wrapping_add(1));
     let mut permutation: Vec<u32> = (0..images).collect();
     permutation.shuffle(&mut random);
     permutation

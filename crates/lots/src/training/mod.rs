@@ -4,12 +4,14 @@ mod batches;
 
 use lots_nn::{Graph, Network, Recipe, StepReport, Trainer};
 use md5::{Digest, Md5};
+use ndarray::{Axis, concatenate};
 
 pub use self::batches::Batches;
 use crate::batch::batch;
 use crate::data::Dataset;
-use crate::error::Error;
+use crate::error::{DataError, Error};
 use crate::evaluation::classes;
+use crate::hex::hex;
 
 /// Keys of what a checkpoint says of its training.
 const SEED: &str = "lots.training.seed";
@@ -26,16 +28,23 @@ const START_MD5: &str = "lots.training.start.md5";
 #[derive(Debug)]
 pub struct Training<'d> {
     trainer: Trainer,
-    batches: Batches,
+    parts: Vec<Part<'d>>,
+    settings: Settings,
+}
+
+/// One of the data sets that a batch is mixed of.
+#[derive(Debug)]
+struct Part<'d> {
     data: &'d Dataset,
     labels: &'d [u8],
-    settings: Settings,
+    batches: Batches,
 }
 
 /// What decides the result, as text.
 #[derive(Debug)]
 struct Settings {
     seed: String,
+    data: String,
     data_md5: String,
     start_md5: String,
 }
@@ -46,6 +55,19 @@ impl<'d> Training<'d> {
     /// # Errors
     /// When `start` is no classifier of such images, or `data` has no labels or labels beyond its classes.
     pub fn start(start: Graph, data: &'d Dataset, seed: u64) -> Result<Self, Error> {
+        Self::start_mixed(start, &[(data, 1)], seed)
+    }
+
+    /// As [`start`](Self::start), with images of several data sets in each batch, as many of each as its weight says, at least
+    /// one. Each data set has epochs of its own.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start), and when there is no data set, more than a batch has images, or a weight of 0.
+    pub fn start_mixed(
+        start: Graph,
+        data: &[(&'d Dataset, u32)],
+        seed: u64,
+    ) -> Result<Self, Error> {
         let settings = Settings::new(&start, data, seed);
         Self::with(start, data, seed, settings, Trainer::new)
     }
@@ -53,31 +75,37 @@ impl<'d> Training<'d> {
     /// Continues from `checkpoint`, whose training began with the same `start`, `data` and `seed`.
     ///
     /// # Errors
-    /// As [`start`](Self::start), when `checkpoint` is none, or was made with other settings.
+    /// As [`start_mixed`](Self::start_mixed), when `checkpoint` is none, or was made with other settings.
     pub fn resume(
         checkpoint: Graph,
         start: &Graph,
-        data: &'d Dataset,
+        data: &[(&'d Dataset, u32)],
         seed: u64,
     ) -> Result<Self, Error> {
         let settings = Settings::new(start, data, seed);
-        settings.check(&checkpoint, data)?;
+        settings.check(&checkpoint)?;
         Self::with(checkpoint, data, seed, settings, Trainer::resume)
     }
 
     fn with(
         network: Graph,
-        data: &'d Dataset,
+        data: &[(&'d Dataset, u32)],
         seed: u64,
         settings: Settings,
         trainer: impl Fn(Graph, Recipe) -> lots_nn::Result<Trainer>,
     ) -> Result<Self, Error> {
         let recipe = Recipe::default();
-        let labels = data.labels_below(classes(&network)?)?;
-        let batches = Batches::new(data.len(), recipe.batch, seed);
-        // Wrong images are found before the first step.
-        batch(network.input(), data, [0])?;
-        Ok(Self { trainer: trainer(network, recipe)?, batches, data, labels, settings })
+        let classes = classes(&network)?;
+        let weights: Vec<u32> = data.iter().map(|(_, weight)| *weight).collect();
+        let mut parts = Vec::new();
+        for ((part, &(data, _)), images) in (0..).zip(data).zip(shares(&weights, recipe.batch)?) {
+            let labels = data.labels_below(classes)?;
+            // Wrong images are found before the first step.
+            batch(network.input(), data, [0])?;
+            let batches = Batches::new(data.len(), images, seed).of_part(part);
+            parts.push(Part { data, labels, batches });
+        }
+        Ok(Self { trainer: trainer(network, recipe)?, parts, settings })
     }
 
     /// Iterations done.
@@ -91,22 +119,35 @@ impl<'d> Training<'d> {
     /// When the loss is no longer finite.
     pub fn step(&mut self) -> Result<StepReport, Error> {
         let iteration = self.iteration();
-        let positions = self.batches.at(iteration);
-        let labels: Vec<u8> = positions.iter().map(|&i| self.labels[i]).collect();
-        let images = batch(self.trainer.network().input(), self.data, positions)?;
-        let report = self.trainer.step(images.view(), &labels)?;
+        let (mut images, mut labels) = (Vec::new(), Vec::new());
+        for part in &mut self.parts {
+            let positions = part.batches.at(iteration);
+            labels.extend(positions.iter().map(|&i| part.labels[i]));
+            images.push(batch(self.trainer.network().input(), part.data, positions)?);
+        }
+        let report = match &images[..] {
+            [images] => self.trainer.step(images.view(), &labels)?,
+            parts => {
+                let views: Vec<_> = parts.iter().map(|part| part.view()).collect();
+                let images = concatenate(Axis(0), &views).map_err(|e| {
+                    // All have the network's shape.
+                    DataError::content(&self.settings.data, format!("cannot be mixed: {e}"))
+                })?;
+                self.trainer.step(images.view(), &labels)?
+            }
+        };
         if report.loss.is_finite() {
             return Ok(report);
         }
-        Err(Error::Diverged { iteration, loss: report.loss, data: self.data.name().to_owned() })
+        Err(Error::Diverged { iteration, loss: report.loss, data: self.settings.data.clone() })
     }
 
     /// The network and the state of its training, as an ONNX file.
     pub fn checkpoint(&self) -> Vec<u8> {
-        let Settings { seed, data_md5, start_md5 } = &self.settings;
+        let Settings { seed, data, data_md5, start_md5 } = &self.settings;
         self.trainer.checkpoint(&own([
             (SEED, seed),
-            (DATA, self.data.name()),
+            (DATA, data),
             (DATA_MD5, data_md5),
             (START_MD5, start_md5),
         ]))
@@ -114,7 +155,7 @@ impl<'d> Training<'d> {
 
     /// The trained network as an ONNX file, which says what it was made from, but not where or when.
     pub fn finished(&self) -> Vec<u8> {
-        let Settings { seed, data_md5, start_md5 } = &self.settings;
+        let Settings { seed, data_md5, start_md5, .. } = &self.settings;
         self.trainer.finished(&own([
             ("lots.training.iterations", &self.iteration().to_string()),
             (SEED, seed),
@@ -125,22 +166,32 @@ impl<'d> Training<'d> {
 }
 
 impl Settings {
-    fn new(start: &Graph, data: &Dataset, seed: u64) -> Self {
+    fn new(start: &Graph, data: &[(&Dataset, u32)], seed: u64) -> Self {
         let mut content = Md5::new();
-        for size in data.shape() {
-            content.update((size as u64).to_le_bytes());
+        for (set, weight) in data {
+            if data.len() > 1 {
+                content.update(weight.to_le_bytes());
+            }
+            for size in set.shape() {
+                content.update((size as u64).to_le_bytes());
+            }
+            content.update(set.images());
+            content.update(set.labels().unwrap_or_default());
         }
-        content.update(data.images());
-        content.update(data.labels().unwrap_or_default());
+        let name = |(set, weight): &(&Dataset, u32)| match data.len() {
+            1 => set.name().to_owned(),
+            _ => format!("{weight} × {}", set.name()),
+        };
         Self {
             seed: seed.to_string(),
+            data: data.iter().map(name).collect::<Vec<_>>().join(" + "),
             data_md5: hex(&content.finalize()),
             start_md5: hex(&Md5::digest(start.to_onnx())),
         }
     }
 
     /// Refuses a checkpoint of other settings.
-    fn check(&self, checkpoint: &Graph, data: &Dataset) -> Result<(), Error> {
+    fn check(&self, checkpoint: &Graph) -> Result<(), Error> {
         let made = |key: &str| {
             let entry = checkpoint.metadata().find(|(k, _)| *k == key);
             entry.map(|(_, value)| value.to_owned()).ok_or_else(|| {
@@ -161,7 +212,7 @@ impl Settings {
         let md5 = made(DATA_MD5)?;
         if md5 != self.data_md5 {
             let named = |name: &str, md5: &str| format!("{name} (md5 {md5})");
-            return differs("data", named(&made(DATA)?, &md5), named(data.name(), &self.data_md5));
+            return differs("data", named(&made(DATA)?, &md5), named(&self.data, &self.data_md5));
         }
         let md5 = made(START_MD5)?;
         if md5 != self.start_md5 {
@@ -171,12 +222,28 @@ impl Settings {
     }
 }
 
-fn own<const N: usize>(entries: [(&str, &str); N]) -> Vec<(String, String)> {
-    entries.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect()
+/// How many of `batch` images each of the data sets gives: by weight, at least one, and the first ones one more where it does
+/// not come out even.
+fn shares(weights: &[u32], batch: usize) -> Result<Vec<usize>, Error> {
+    let refuse = |problem: String| Err(DataError::content("the mixture", problem).into());
+    if weights.is_empty() || weights.len() > batch {
+        return refuse(format!("has {} data sets, wanted 1–{batch}", weights.len()));
+    }
+    if weights.contains(&0) {
+        return refuse("has a data set of weight 0, wanted more; leave it away".to_owned());
+    }
+    let total: u64 = weights.iter().map(|&weight| u64::from(weight)).sum();
+    // One each, and the others by weight.
+    let others = (batch - weights.len()) as u64;
+    let part = |&weight: &u32| 1 + (others * u64::from(weight) / total) as usize;
+    let mut shares: Vec<usize> = weights.iter().map(part).collect();
+    let missing = batch - shares.iter().sum::<usize>();
+    shares.iter_mut().take(missing).for_each(|share| *share += 1);
+    Ok(shares)
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
+fn own<const N: usize>(entries: [(&str, &str); N]) -> Vec<(String, String)> {
+    entries.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect()
 }
 
 #[cfg(test)]
@@ -205,7 +272,8 @@ mod tests {
         steps(&mut half, 3);
         let read = |bytes: &[u8]| Graph::from_onnx(bytes, "half").unwrap();
         let renamed = digits("the same images", 100);
-        let mut rest = Training::resume(read(&half.checkpoint()), &lenet(1), &renamed, 1).unwrap();
+        let mut rest =
+            Training::resume(read(&half.checkpoint()), &lenet(1), &[(&renamed, 1)], 1).unwrap();
         assert_eq!(rest.iteration(), 3);
         steps(&mut rest, 2);
         assert!(rest.finished() == whole.finished(), "finished");
@@ -238,7 +306,7 @@ mod tests {
             ),
         ];
         for (checkpoint, start, data, seed, wanted) in cases {
-            let found = Training::resume(checkpoint, &lenet(start), data, seed);
+            let found = Training::resume(checkpoint, &lenet(start), &[(data, 1)], seed);
             let message = found.unwrap_err().to_string();
             assert!(message.starts_with(wanted), "wanted {wanted}, found {message}");
         }

@@ -157,5 +157,5 @@ fn targets_are_the_first_of_their_class() {
     let wanted = [("pairs:3", Some(0), 4), ("pairs:0", Some(1), 1), ("pairs:1", Some(2), 2)];
     assert_eq!(names, wanted);
     let missing = first_of_each_class(&pairs, 4).unwrap_err().to_string();
-    assert_eq!(missing, "no image of class 3 in pairs; one a class is needed");
+    assert_eq!(missing, "pairs has no image of class 3, wanted one a class");
 }

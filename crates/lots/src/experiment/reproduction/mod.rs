@@ -1,0 +1,11 @@
+//! Table 1, whole: its networks, the sets that they learn from, and the attacks on them, in a folder that can be gone on with.
+
+mod models;
+mod steps;
+mod tally;
+mod work;
+
+pub use models::{Model, SetName, Source, Subject};
+pub use steps::{Scale, Step};
+pub use tally::{METHODS, Tally};
+pub use work::{Ended, Progress, Reproduction};
