@@ -126,20 +126,23 @@ pub(crate) fn table(rows: &[Vec<String>], right: &[bool]) -> String {
     text
 }
 
-/// `text` in lines that fit a terminal, the second and later ones indented.
-pub(crate) fn paragraph(text: &str) -> String {
-    let mut lines = vec![String::new()];
-    let length = |text: &str| text.chars().count();
+/// `text` in lines that fit a terminal; the first and the later ones are indented by so many columns.
+pub(crate) fn paragraph([first, later]: [usize; 2], text: &str) -> String {
+    let mut lines = vec![" ".repeat(first)];
+    let mut is_empty = true;
     for word in text.split_whitespace() {
-        let begun = lines.last().is_some_and(|line| !line.trim().is_empty());
-        if begun && lines.last().is_some_and(|line| length(line) + 1 + length(word) > COLUMNS) {
-            lines.push("   ".to_owned());
+        let length = |text: &str| text.chars().count();
+        let is_full = |line: &String| length(line) + 1 + length(word) > COLUMNS;
+        if !is_empty && lines.last().is_some_and(is_full) {
+            lines.push(" ".repeat(later));
+            is_empty = true;
         }
         if let Some(line) = lines.last_mut() {
-            if !line.is_empty() {
+            if !is_empty {
                 line.push(' ');
             }
             line.push_str(word);
+            is_empty = false;
         }
     }
     lines.join("\n") + "\n"

@@ -378,7 +378,11 @@ impl Reproduction<'_> {
             "figure {number} with {model}\norigin: {}{target}\n\n{}\n",
             plain(origin),
             table(&rows, &right)
-        ) + &self.differences.iter().map(|difference| paragraph(difference)).collect::<String>()
+        ) + &self
+            .differences
+            .iter()
+            .map(|difference| paragraph([0, 4], difference))
+            .collect::<String>()
             + "\n"
             + &format!(
                 "figure.png and figure.svg in {}, with the images\n",

@@ -45,7 +45,7 @@ pub use measure::{
     Alignment, Breadth, Focus, L2, Linf, MeasureError, Measures, Pass, breadth, focus, l2, linf,
     measure, pass, ssim,
 };
-pub use names::{class_names, find_class, read_class_names};
+pub use names::{class_names, find_class, method_title, read_class_names};
 pub use record::{Approach, Ending, Record};
 pub use represent::{Representation, npy, read_representations, represent};
 pub use results::{Results, read_records, records};

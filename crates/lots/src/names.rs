@@ -1,4 +1,4 @@
-//! What classes are called.
+//! What classes and methods are called.
 
 use std::fs;
 use std::path::Path;
@@ -51,6 +51,17 @@ pub fn find_class(names: &[String], text: &str) -> Result<usize, String> {
             let last = names.len().saturating_sub(1);
             format!("no class \"{text}\"; classes are {} to {} (0–{last})", names[0], names[last])
         }),
+    }
+}
+
+/// What a method, as users call it, is called in a text.
+pub fn method_title(method: &str) -> &str {
+    match method {
+        "fgs" => "FGS",
+        "fgv" => "FGV",
+        "hot-cold" => "hot/cold",
+        "lots" => "LOTS",
+        other => other,
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use lots::robustness::{Quantiles, Strength, percent};
 
 use super::folder::Report;
-use crate::output::{COLUMNS, narrow, table};
+use crate::output::{narrow, paragraph, table};
 
 pub(super) fn text(report: &Report<'_>, folder: &Path) -> String {
     let (run, found) = (report.settings, report.robustness);
@@ -32,7 +32,7 @@ pub(super) fn text(report: &Report<'_>, folder: &Path) -> String {
         text.push('\n');
     }
     for sentence in found.words() {
-        text += &wrapped(&sentence);
+        text += &paragraph([0, 0], &sentence);
     }
     text + &format!("\nnumbers, plots and records in {}\n", folder.display())
 }
@@ -82,21 +82,4 @@ fn number(value: Option<f64>, digits: usize) -> String {
 
 fn indented(text: &str) -> String {
     text.lines().map(|line| format!("  {line}\n")).collect()
-}
-
-/// In lines that fit a terminal.
-fn wrapped(sentence: &str) -> String {
-    let mut lines = vec![String::new()];
-    for word in sentence.split(' ') {
-        let last = lines.last().map_or(0, |line| line.chars().count());
-        match lines.last_mut() {
-            Some(line) if last == 0 => *line = word.to_owned(),
-            Some(line) if last + 1 + word.chars().count() <= COLUMNS => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            _ => lines.push(word.to_owned()),
-        }
-    }
-    lines.join("\n") + "\n"
 }

@@ -1,11 +1,12 @@
 use crate::{done, lots, not_the_error};
 
-const COMMANDS: [&str; 17] = [
+const COMMANDS: [&str; 19] = [
     "",
     "train",
     "train lenet",
     "evaluate",
     "attack",
+    "generate",
     "report",
     "robustness",
     "represent",
@@ -18,6 +19,7 @@ const COMMANDS: [&str; 17] = [
     "reproduce figure2",
     "reproduce figure3",
     "reproduce figure4",
+    "reproduce table1",
 ];
 
 #[test]

@@ -10,11 +10,13 @@ mod demo;
 mod evaluate;
 mod figures;
 mod gallery;
+mod generate;
 mod help;
 mod layers;
 mod measure;
 mod report;
 mod robustness;
+mod table1;
 mod train;
 mod wishes;
 

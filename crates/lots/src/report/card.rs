@@ -3,11 +3,11 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::method_title;
 use super::page::Exhibit;
 use crate::data::NamedImage;
 use crate::error::DataError;
 use crate::image::{Fit, Image, perturbation};
+use crate::names::method_title;
 use crate::record::{Ending, Record};
 
 /// Sides below this are shown as squares, larger ones smoothly.

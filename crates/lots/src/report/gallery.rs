@@ -4,11 +4,11 @@ use std::path::Path;
 
 use super::card::{Card, Links, Picture, Seen, called};
 use super::link::relative;
-use super::method_title;
 use super::run::Run;
 use super::tally::distinct;
 use crate::error::DataError;
 use crate::image::{Image, unperturbed};
+use crate::names::method_title;
 use crate::parallel;
 use crate::record::Record;
 

@@ -13,19 +13,12 @@ mod run;
 mod successes;
 mod table1;
 mod tally;
+#[cfg(feature = "sets")]
+mod whole_table;
 
 pub use page::{DemoPage, Exhibit, Figure, read_exhibits};
 pub use records::ReportPage;
 pub use run::Run;
 pub use table1::{count, table1_text};
-
-/// What a method, as users call it, is called in a text.
-fn method_title(method: &str) -> &str {
-    match method {
-        "fgs" => "FGS",
-        "fgv" => "FGV",
-        "hot-cold" => "hot/cold",
-        "lots" => "LOTS",
-        other => other,
-    }
-}
+#[cfg(feature = "sets")]
+pub use whole_table::{Examples, WholeTable};

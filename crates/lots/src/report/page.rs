@@ -8,7 +8,7 @@ use super::card::{Card, Picture};
 use super::table1::{Line, count, lines, percent};
 use crate::data::NamedImage;
 use crate::error::DataError;
-use crate::experiment::Row;
+use crate::experiment::{PAPER_BASIC, Row};
 use crate::image::Image;
 use crate::record::Record;
 use crate::results::read_records;
@@ -238,7 +238,7 @@ impl<'a> TableView<'a> {
             misclassified: count(row.misclassified),
             attacked: count(row.images.saturating_sub(row.misclassified)),
             zero_loss: count(row.zero_loss),
-            lines: lines(row),
+            lines: lines(row, &PAPER_BASIC),
         }
     }
 }

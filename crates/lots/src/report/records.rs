@@ -7,11 +7,11 @@ use askama::Template;
 
 use super::card::{called, layer, rounded};
 use super::gallery::{Gallery, Pictures, url};
-use super::method_title;
 use super::run::Run;
 use super::table1::{count, percent};
 use super::tally::{Tally, distinct};
 use crate::error::DataError;
+use crate::names::method_title;
 use crate::record::{Ending, Record};
 
 /// Reasons that are told of images that are not to be had; the rest are counted.

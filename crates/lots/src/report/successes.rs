@@ -1,10 +1,10 @@
 //! Curves of success against the size of the change.
 
 use super::card::layer;
-use super::method_title;
 use super::records::Plot;
 use super::run::Run;
 use super::tally::distinct;
+use crate::names::method_title;
 use crate::plot::{Axis, Curves, Panel, PlotError, Series, Shape};
 use crate::record::{Ending, Record};
 

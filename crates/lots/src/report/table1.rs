@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use super::method_title;
 use crate::experiment::{Column, PAPER_BASIC, Published, Row, Spread};
+use crate::names::method_title;
 
 /// A method with its values, here and in the paper.
 pub(super) struct Line {
@@ -20,6 +20,16 @@ pub(super) struct Pair {
     pub(super) paper: Value,
     /// From the paper's mean to that here, as a part of the paper's.
     pub(super) difference: String,
+    /// Whether that is much.
+    pub(super) is_far: bool,
+}
+
+/// A mean further than this from the paper's, as a part of the paper's, is marked.
+const FAR: f64 = 0.12;
+
+/// Whether a mean here is far from the paper's.
+pub(super) fn is_far(here: Option<f64>, paper: Option<f64>) -> bool {
+    here.zip(paper).is_some_and(|(here, paper)| (here / paper - 1.0).abs() > FAR)
 }
 
 /// A mean with what it spreads, if it does.
@@ -33,7 +43,7 @@ impl Value {
         Self { mean: "–".to_owned(), std: None }
     }
 
-    fn spread(spread: Option<Spread>, decimals: usize) -> Self {
+    pub(super) fn spread(spread: Option<Spread>, decimals: usize) -> Self {
         spread.map_or_else(Self::none, |Spread { mean, std }| Self {
             mean: format!("{mean:.decimals$}"),
             std: Some(format!("± {std:.decimals$}")),
@@ -44,7 +54,7 @@ impl Value {
         rate.map_or_else(Self::none, |rate| Self { mean: percent(rate), std: None })
     }
 
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         match &self.std {
             Some(std) => format!("{} {std}", self.mean),
             None => self.mean.clone(),
@@ -52,13 +62,13 @@ impl Value {
     }
 }
 
-/// The table's methods in its order.
-pub(super) fn lines(row: &Row) -> Vec<Line> {
-    row.columns.iter().map(|column| line(row, column)).collect()
+/// The methods of `row` in its order, beside those of the `paper`.
+pub(super) fn lines(row: &Row, paper: &[Published]) -> Vec<Line> {
+    row.columns.iter().map(|column| line(row, paper, column)).collect()
 }
 
-fn line(row: &Row, column: &Column) -> Line {
-    let paper = PAPER_BASIC.iter().find(|paper| paper.method == column.method);
+fn line(row: &Row, paper: &[Published], column: &Column) -> Line {
+    let paper = paper.iter().find(|paper| paper.method == column.method);
     let twice = row.columns.iter().filter(|other| other.method == column.method).count() > 1;
     let rule = if column.zero_loss_rule { "zero-loss rule" } else { "without the rule" };
     let spread = |here: Option<Spread>, there: fn(&Published) -> Spread, decimals| {
@@ -67,6 +77,7 @@ fn line(row: &Row, column: &Column) -> Line {
             here: Value::spread(here, decimals),
             paper: Value::spread(there, decimals),
             difference: difference(here.map(|x| x.mean), there.map(|x| x.mean)),
+            is_far: is_far(here.map(|x| x.mean), there.map(|x| x.mean)),
         }
     };
     let (here, there) =
@@ -75,6 +86,7 @@ fn line(row: &Row, column: &Column) -> Line {
         here: Value::rate(here),
         paper: Value::rate(there),
         difference: difference(here, there),
+        is_far: is_far(here, there),
     };
     Line {
         method: method_title(&column.method).to_owned(),
@@ -137,7 +149,7 @@ pub fn table1_text(row: &Row) -> String {
         let _ = writeln!(text, "{name:<14}{success:>9}{pass:>18}{l2:>18}{linf:>16}");
     };
     add("", ["success", "PASS", "L2", "L∞"].map(str::to_owned));
-    for Line { method, rule, pairs } in lines(row) {
+    for Line { method, rule, pairs } in lines(row, &PAPER_BASIC) {
         match rule {
             Some(rule) => add(&format!("{method}, {rule}"), Default::default()),
             None => add(&method, Default::default()),
@@ -222,7 +234,7 @@ pub(super) mod tests {
     fn nothing_attacked_is_no_rate() {
         let row =
             Row { columns: vec![Column { attempts: 0, ..column("lots", false, 0) }], ..row() };
-        let [success, ..] = &lines(&row)[0].pairs;
+        let [success, ..] = &lines(&row, &PAPER_BASIC)[0].pairs;
         assert_eq!([&success.here.mean, &success.difference], ["–", "–"]);
     }
 

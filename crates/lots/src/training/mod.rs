@@ -286,6 +286,21 @@ mod tests {
     }
 
     #[test]
+    fn shares_by_hand() {
+        let cases: [(&[u32], &[usize]); 6] = [
+            (&[1], &[64]),
+            (&[1, 1], &[32, 32]),
+            (&[3, 1], &[48, 16]),
+            (&[1, 1, 1], &[22, 21, 21]),
+            (&[1000, 1], &[63, 1]),
+            (&[1, 1000], &[2, 62]),
+        ];
+        for (weights, wanted) in cases {
+            assert_eq!(shares(weights, 64).unwrap(), wanted, "{weights:?}");
+        }
+    }
+
+    #[test]
     fn other_settings_are_refused_by_name() {
         let data = digits("digits", 100);
         let other = digits("others", 101);

@@ -212,6 +212,9 @@ pub struct Subject {
     pub seed: u64,
 }
 
+/// What all others are fine-tuned from, and sets are made on.
+pub(super) const BASIC: Subject = Subject { model: Model::Basic, seed: 0 };
+
 impl Subject {
     /// The beginning of its files' names.
     pub fn key(self) -> String {

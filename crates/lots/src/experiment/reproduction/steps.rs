@@ -1,9 +1,11 @@
 //! What is to be done, in which order, and about how long it takes.
 
-use super::models::{Model, SetName, Source, Subject};
+use serde::{Deserialize, Serialize};
+
+use super::models::{BASIC, Model, SetName, Source, Subject};
 
 /// How much is done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Scale {
     /// Iterations of training are divided by this.
     pub division: u64,
@@ -21,6 +23,18 @@ impl Scale {
         Self { division: 1, origins: 60_000, deformed: 2_000_000, limit: 10_000 };
     /// A small version: it shows how it goes, not what comes of it.
     pub const QUICK: Self = Self { division: 20, origins: 3_000, deformed: 100_000, limit: 200 };
+
+    /// What is done, in words.
+    pub fn words(&self) -> String {
+        let Self { division, origins, deformed, limit } = self;
+        let part = match division {
+            1 => "all iterations".to_owned(),
+            division => format!("a {division}th of the iterations"),
+        };
+        format!(
+            "{part}, sets of {origins} training digits, {deformed} deformed digits, {limit} test digits attacked"
+        )
+    }
 
     /// Iterations of a network's training. Basic, from which all others come, is always trained to its end.
     pub fn iterations(&self, model: Model) -> u64 {
@@ -40,7 +54,12 @@ pub enum Step {
     Make(SetName),
     /// A network's errors are counted, and the test digits attacked.
     Measure(Subject),
+    /// The samples of test digits on Basic are compared.
+    Compare,
 }
+
+/// Test digits whose samples become targets of LOTS, evenly spread over those attacked.
+pub(super) const COMPARED: usize = 1000;
 
 impl Step {
     /// What it is, in words.
@@ -49,6 +68,7 @@ impl Step {
             Self::Train(subject) => format!("training {}", subject.key()),
             Self::Make(set) => format!("making the {} samples", set.key()),
             Self::Measure(subject) => format!("attacking {}", subject.key()),
+            Self::Compare => "comparing samples".to_owned(),
         }
     }
 
@@ -62,6 +82,7 @@ impl Step {
             Self::Measure(subject) => {
                 attacks(scale.limit, 47) * if subject.seed == 0 { 3.0 } else { 1.0 }
             }
+            Self::Compare => attacks(scale.limit.min(COMPARED), 40) * 3.0,
         }
     }
 }
@@ -83,6 +104,9 @@ pub(super) trait Stock {
     fn has_tally(&self, subject: Subject) -> bool;
     fn has_network(&self, subject: Subject) -> bool;
     fn has_set(&self, set: SetName) -> bool;
+    fn has_comparison(&self) -> bool;
+    /// Whether what was found in the attacks on it is there too.
+    fn has_cells(&self, subject: Subject) -> bool;
 }
 
 /// The steps that are left to measure `models` with seeds below `seeds`: first all with seed 0, which make the table, then the
@@ -96,6 +120,13 @@ pub(super) fn steps(models: &[Model], seeds: u64, stock: &impl Stock) -> Vec<Ste
                 add_network(subject, stock, &mut steps);
                 steps.push(Step::Measure(subject));
             }
+            if subject == BASIC && !stock.has_comparison() {
+                add_network(subject, stock, &mut steps);
+                if !stock.has_cells(subject) && !steps.contains(&Step::Measure(subject)) {
+                    steps.push(Step::Measure(subject));
+                }
+                steps.push(Step::Compare);
+            }
         }
     }
     steps
@@ -106,9 +137,8 @@ fn add_network(subject: Subject, stock: &impl Stock, steps: &mut Vec<Step>) {
     if stock.has_network(subject) || steps.contains(&step) {
         return;
     }
-    let basic = Subject { model: Model::Basic, seed: 0 };
     if subject.model.is_tuned() {
-        add_network(basic, stock, steps);
+        add_network(BASIC, stock, steps);
     }
     for source in subject.model.sources() {
         if let Source::Set(set) | Source::SetAt(set, _) = source {
@@ -123,7 +153,7 @@ fn add_set(set: SetName, stock: &impl Stock, steps: &mut Vec<Step>) {
     if stock.has_set(set) || steps.contains(&step) {
         return;
     }
-    add_network(Subject { model: Model::Basic, seed: 0 }, stock, steps);
+    add_network(BASIC, stock, steps);
     if let Some(leaders) = set.leaders() {
         add_set(leaders, stock, steps);
     }
@@ -139,6 +169,8 @@ mod tests {
         tallies: Vec<Subject>,
         networks: Vec<Subject>,
         sets: Vec<SetName>,
+        cells: Vec<Subject>,
+        compared: bool,
     }
 
     impl Stock for There {
@@ -152,6 +184,14 @@ mod tests {
 
         fn has_set(&self, set: SetName) -> bool {
             self.sets.contains(&set)
+        }
+
+        fn has_comparison(&self) -> bool {
+            self.compared
+        }
+
+        fn has_cells(&self, subject: Subject) -> bool {
+            self.cells.contains(&subject)
         }
     }
 
@@ -171,6 +211,7 @@ mod tests {
             "training lots-ip1",
             "attacking lots-ip1",
             "attacking basic",
+            "comparing samples",
             "training fgs-seed1",
             "attacking fgs-seed1",
             "training lots-ip1-seed1",
@@ -201,5 +242,14 @@ mod tests {
             titles(&[Model::Fgs, Model::Mixed], 1, &some),
             ["attacking fgs", "training mixed", "attacking mixed"]
         );
+        // The samples of a run on another machine are not there: they are made again where they are needed.
+        let mut elsewhere =
+            There { tallies: vec![BASIC], networks: vec![BASIC], ..There::default() };
+        let again = ["attacking basic", "comparing samples"];
+        assert_eq!(titles(&[Model::Basic], 1, &elsewhere), again);
+        elsewhere.cells.push(BASIC);
+        assert_eq!(titles(&[Model::Basic], 1, &elsewhere), again[1..]);
+        elsewhere.compared = true;
+        assert_eq!(titles(&[Model::Basic], 3, &elsewhere), [""; 0]);
     }
 }

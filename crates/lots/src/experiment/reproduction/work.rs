@@ -1,15 +1,19 @@
 //! Doing it: a folder with networks, sets and tallies.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lots_nn::{Graph, LayerId, Network, lenet};
 use md5::{Digest, Md5};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use super::models::{Model, SetName, Source, Subject};
-use super::steps::{Scale, Step, Stock, steps};
+use super::compare::{Comparison, diversity, improved};
+use super::models::{BASIC, Model, SetName, Source, Subject};
+use super::steps::{COMPARED, Scale, Step, Stock, steps};
 use super::tally::{METHODS, Tally, columns};
 use crate::attack::{Argmax, Fgs, Fgv, HotCold, Lots, Method};
 use crate::data::parquet::open_parquet;
@@ -18,7 +22,10 @@ use crate::error::{DataError, Error, shown};
 use crate::evaluation::evaluate;
 use crate::file::write_file;
 use crate::hex::hex;
-use crate::set::{Choice, Common, Counts, Leader, Plan, SetFolder, leaders_of_set};
+use crate::set::{
+    Choice, Common, Counts, Facts, Leader, Plan, Sample, SetFolder, leaders_of_set, read_set_facts,
+    read_set_images,
+};
 use crate::training::Training;
 
 /// Iterations between two checkpoints.
@@ -84,8 +91,18 @@ impl Stock for Reproduction {
     fn has_set(&self, set: SetName) -> bool {
         self.set_folder(set).join(WHOLE).exists()
     }
+
+    fn has_comparison(&self) -> bool {
+        self.comparison_file().exists()
+    }
+
+    fn has_cells(&self, subject: Subject) -> bool {
+        self.cell_folder(subject).join(WHOLE).exists()
+    }
 }
 
+/// How much is done.
+const RUN: &str = "run.json";
 /// Stands beside the shards of a set that is complete.
 const WHOLE: &str = "_complete";
 
@@ -100,11 +117,36 @@ impl Reproduction {
         steps(&self.models, self.seeds, self)
     }
 
+    /// Whether the folder holds something of a run.
+    pub fn is_begun(&self) -> bool {
+        self.folder.join(RUN).exists()
+    }
+
+    /// The networks that have no tally yet.
+    pub fn missing(&self) -> Vec<Subject> {
+        let step = |step| match step {
+            Step::Measure(subject) if !self.has_tally(subject) => Some(subject),
+            _ => None,
+        };
+        self.steps().into_iter().filter_map(step).collect()
+    }
+
     /// Does all that is left. `watch` is told now and then how far it is.
     ///
     /// # Errors
-    /// When a file cannot be read or written, or training diverges.
+    /// When the folder holds a run of another scale, a file cannot be read or written, or training diverges.
     pub fn run(&self, watch: &mut Watch<'_>) -> Result<Ended, Error> {
+        let run = self.folder.join(RUN);
+        if self.is_begun() {
+            let begun: Scale = read_json(&run)?;
+            if begun != self.scale {
+                let [begun, wanted] = [&begun, &self.scale].map(Scale::words);
+                let problem = format!("holds a run of {begun}, found {wanted}; give another --out");
+                return Err(DataError::content(shown(&self.folder), problem).into());
+            }
+        }
+        fs::create_dir_all(&self.folder).map_err(|e| DataError::write(shown(&self.folder), e))?;
+        write_json(&run, &self.scale)?;
         for folder in ["models", "sets", "cells", "tallies"].map(|name| self.folder.join(name)) {
             fs::create_dir_all(&folder).map_err(|e| DataError::write(shown(&folder), e))?;
         }
@@ -124,6 +166,7 @@ impl Reproduction {
                 Step::Train(subject) => self.train(subject, &mut loaded, &mut tell)?,
                 Step::Make(set) => self.make(set, &mut tell)?,
                 Step::Measure(subject) => self.measure(subject, &mut tell)?,
+                Step::Compare => self.compare(&mut tell)?,
             };
             if ended == Ended::Stopped {
                 return Ok(ended);
@@ -142,18 +185,63 @@ impl Reproduction {
         for seed in 0..self.seeds {
             for &model in &self.models {
                 let subject = Subject { model, seed };
-                let path = self.tally_file(subject);
-                if !path.exists() {
-                    continue;
+                if self.has_tally(subject) {
+                    tallies.push((subject, read_json(&self.tally_file(subject))?));
                 }
-                let text = fs::read(&path).map_err(|e| DataError::read(shown(&path), e))?;
-                let tally = serde_json::from_slice(&text).map_err(|e| {
-                    DataError::content(shown(&path), format!("is no tally: {e}; remove it"))
-                })?;
-                tallies.push((subject, tally));
             }
         }
         Ok(tallies)
+    }
+
+    /// What the samples on Basic come to, if they have been compared.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn comparison(&self) -> Result<Option<Comparison>, DataError> {
+        if !self.has_comparison() {
+            return Ok(None);
+        }
+        read_json(&self.comparison_file()).map(Some)
+    }
+
+    fn comparison_file(&self) -> PathBuf {
+        self.folder.join("tallies").join("comparison.json")
+    }
+
+    /// Some of what was found in the attacks on a network: `each` images of each method, evenly spread. None where they are not
+    /// there, as in a run that was gone on with on another machine.
+    ///
+    /// # Errors
+    /// When the files cannot be read.
+    pub fn examples(&self, subject: Subject, each: usize) -> Result<Vec<Sample>, DataError> {
+        let mut examples = Vec::new();
+        if !self.has_cells(subject) {
+            return Ok(examples);
+        }
+        let folder = self.cell_folder(subject);
+        let facts = facts_of(&folder)?;
+        let mut picked: Vec<usize> = Vec::new();
+        for (method, _) in METHODS {
+            let rows: Vec<usize> =
+                (0..facts.len()).filter(|&row| facts[row].method == method).collect();
+            let count = each.min(rows.len());
+            picked.extend((0..count).map(|i| rows[i * rows.len() / count]));
+        }
+        let mut first = 0;
+        let mut images = BTreeMap::new();
+        for shard in read_set_images(&folder)? {
+            let shard = shard?;
+            for &row in picked.iter().filter(|row| (first..first + shard.len()).contains(row)) {
+                images.insert(row, shard[row - first].clone());
+            }
+            first += shard.len();
+        }
+        for row in picked {
+            if let Some(image) = images.remove(&row) {
+                examples.push(Sample { image, facts: facts[row].clone() });
+            }
+        }
+        Ok(examples)
     }
 
     /// The file of a network.
@@ -187,11 +275,8 @@ impl Reproduction {
         if !tell(0, iterations, "iterations") {
             return Ok(Ended::Stopped);
         }
-        let start = if model.is_tuned() {
-            Graph::open(self.network_file(Subject { model: Model::Basic, seed: 0 }))?
-        } else {
-            lenet(seed)
-        };
+        let start =
+            if model.is_tuned() { Graph::open(self.network_file(BASIC))? } else { lenet(seed) };
         let sources = model.sources();
         loaded.take(&sources, |source| self.open(source, &start))?;
         let parts: Vec<(&Dataset, u32)> = loaded.0.iter().map(|(_, data)| (data, 1)).collect();
@@ -241,8 +326,7 @@ impl Reproduction {
         set: SetName,
         tell: &mut dyn FnMut(u64, u64, &'static str) -> bool,
     ) -> Result<Ended, Error> {
-        let basic = Subject { model: Model::Basic, seed: 0 };
-        let network = Graph::open(self.network_file(basic))?;
+        let network = Graph::open(self.network_file(BASIC))?;
         let decision = Argmax::of(&network)?;
         let (free, led) = match set {
             SetName::Fgs => (vec![Box::new(Fgs) as Box<dyn Method>], Vec::new()),
@@ -274,7 +358,7 @@ impl Reproduction {
         let folder = self.set_folder(set);
         let about = json!({
             "version": 1,
-            "model_md5": md5(&self.network_file(basic))?,
+            "model_md5": md5(&self.network_file(BASIC))?,
             "set": set.key(),
             "data": data.name(),
             "origins": origins.len(),
@@ -344,17 +428,109 @@ impl Reproduction {
             row,
             median_l2,
         };
-        let file = self.tally_file(subject);
-        let mut text = serde_json::to_vec_pretty(&tally)
-            .map_err(|e| DataError::write(shown(&file), e.to_string()))?;
-        text.push(b'\n');
-        write_file(&file, &text)?;
-        if !measures_pass {
+        write_json(&self.tally_file(subject), &tally)?;
+        if measures_pass {
+            write_file(&folder.join(WHOLE), b"")?;
+        } else {
             // As large as those of the table, and nobody looks at them.
             fs::remove_dir_all(&folder).map_err(|e| DataError::write(shown(&folder), e))?;
         }
         Ok(Ended::Done)
     }
+
+    /// Compares what was found in the attacks on Basic, and makes it targets of LOTS.
+    fn compare(
+        &self,
+        tell: &mut dyn FnMut(u64, u64, &'static str) -> bool,
+    ) -> Result<Ended, Error> {
+        let network = Graph::open(self.network_file(BASIC))?;
+        let decision = Argmax::of(&network)?;
+        let data = open_dataset("mnist:test", Split::Test)?;
+        let cells = self.cell_folder(BASIC);
+        let (leaders, choice) = leaders_of_set(&cells)?;
+        let samples: Vec<Facts> = facts_of(&cells)?;
+        let choice = match choice {
+            // Samples by LOTS lead nowhere new.
+            Choice::Own(mut own) => {
+                let is_other =
+                    |&i: &usize| ["fgv", "hot-cold"].contains(&samples[i].method.as_str());
+                own.values_mut().for_each(|leaders| leaders.retain(is_other));
+                Choice::Own(own)
+            }
+            other => other,
+        };
+        let (attacked, all) = spread(&data, self.scale.limit);
+        let count = COMPARED.min(all.len());
+        let picks = (0..count).map(|i| i * all.len() / count);
+        let (origins, positions): (Vec<NamedImage>, Vec<usize>) =
+            picks.map(|i| (attacked[i].clone(), all[i])).unzip();
+        let led = lots(&network)?;
+        let plan = Plan {
+            network: &network,
+            decision: &decision,
+            origins: &origins,
+            positions: &positions,
+            free: &[],
+            led: &led,
+            leaders: &leaders,
+            choice: &choice,
+            percents: &[100],
+            seed: 0,
+            measures_pass: true,
+        };
+        let folder = self.folder.join("cells").join("improved-on-basic");
+        let about = json!({
+            "version": 1,
+            "model_md5": md5(&self.network_file(BASIC))?,
+            "set": "lots towards samples by fgv and hot-cold",
+            "data": data.name(),
+            "origins": origins.len(),
+            "pass": true,
+        });
+        if run_plan(&plan, &folder, about, "attacks", tell)?.is_none() {
+            return Ok(Ended::Stopped);
+        }
+        let made = facts_of(&folder)?;
+        let mut compared = Vec::new();
+        let weighted = network.layers().iter().filter(|layer| layer.index.is_some());
+        let layers: Vec<String> = weighted.map(|layer| layer.name.clone()).collect();
+        let samples: Vec<Facts> = samples
+            .into_iter()
+            .map(|facts| {
+                // Those of other origins had no chance.
+                let method = match positions.binary_search(&facts.origin) {
+                    Ok(_) => facts.method,
+                    Err(_) => String::new(),
+                };
+                Facts { method, ..facts }
+            })
+            .collect();
+        for method in ["fgv", "hot-cold"] {
+            compared.extend(improved(method, &layers, &samples, &made));
+        }
+        let comparison = Comparison { diversity: diversity(&cells, &data)?, improved: compared };
+        write_json(&self.comparison_file(), &comparison)?;
+        Ok(Ended::Done)
+    }
+}
+
+/// All that is known of a set's images.
+fn facts_of(folder: &Path) -> Result<Vec<Facts>, DataError> {
+    let shards = read_set_facts(folder)?.collect::<Result<Vec<_>, _>>()?;
+    Ok(shards.into_iter().flatten().collect())
+}
+
+fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, DataError> {
+    let text = fs::read(path).map_err(|e| DataError::read(shown(path), e))?;
+    serde_json::from_slice(&text).map_err(|e| {
+        DataError::content(shown(path), format!("cannot be understood: {e}; remove it"))
+    })
+}
+
+fn write_json(path: &Path, value: &impl Serialize) -> Result<(), DataError> {
+    let text = serde_json::to_string_pretty(value)
+        .map_err(|e| DataError::write(shown(path), e.to_string()))?;
+    write_file(path, (text + "\n").as_bytes())
 }
 
 /// The data sets of the last training: the next one often has the same.
