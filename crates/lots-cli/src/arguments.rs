@@ -110,7 +110,7 @@ pub(crate) struct OutFolder {
 /// `--data`, by default what networks learn from, and `--mix`
 #[derive(Args)]
 pub(crate) struct TrainData {
-    /// Images with labels: mnist:train, infimnist:70000..170000 (deformed digits), a folder of IDX or Parquet files such as
+    /// Images with labels: mnist:train, infimnist:70000..170000 (deformed digits; infimnist@DIR:… with the authors' files in DIR), a folder of IDX or Parquet files such as
     /// `lots generate` writes, or a part such as mnist:train:0..640; repeat for a mixture
     #[arg(id = "data", long, value_name = "DATA", default_value = "mnist:train")]
     pub(crate) references: Vec<String>,

@@ -4,13 +4,15 @@
 //! formula. Their fields of displacements are a file of their own; these here are made from a seed as Simard, Steinkraus and Platt
 //! make theirs (2003: uniform noise, smoothed by a Gaussian of 4 pixels, times 34), so images are of the same kind but not the same.
 
+use std::fs;
 use std::ops::Range;
+use std::path::Path;
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::dataset::Dataset;
-use crate::error::DataError;
+use crate::error::{DataError, shown};
 use crate::parallel::map;
 
 /// Height and width of a digit, and its pixels.
@@ -39,7 +41,14 @@ pub struct InfiMnist<'d> {
     test: &'d Dataset,
     /// [`FIELDS`] × [`PIXELS`] displacements, in pixels.
     fields: Vec<f32>,
+    /// [`TRAIN`] × 2 × [`PIXELS`] slopes of the training digits; `None` where they are computed.
+    slopes: Option<Vec<f32>>,
 }
+
+/// The authors' files: displacements, and slopes of the training digits. Both are numbers of 4 bytes, the least significant first, one
+/// behind the other.
+const FIELDS_FILE: &str = "fields_float_1522x28x28.bin";
+const SLOPES_FILE: &str = "tangVec_float_60000x28x28.bin";
 
 impl<'d> InfiMnist<'d> {
     /// The set that follows from MNIST's two parts and `seed`.
@@ -47,18 +56,36 @@ impl<'d> InfiMnist<'d> {
     /// # Errors
     /// When the parts are not MNIST's in number and shape, or have no labels.
     pub fn new(train: &'d Dataset, test: &'d Dataset, seed: u64) -> Result<Self, DataError> {
-        for (set, wanted) in [(train, TRAIN), (test, TEST)] {
-            if set.len() != wanted || set.shape() != [SIDE, SIDE, 1] || set.labels().is_none() {
-                let [h, w, c] = set.shape();
-                let problem = format!(
-                    "has {} images of {h}×{w}×{c}, wanted {wanted} labelled ones of {SIDE}×{SIDE}×1: MNIST's",
-                    set.len()
-                );
-                return Err(DataError::content(set.name(), problem));
-            }
-        }
+        check(train, test)?;
         let fields = map((0..FIELDS).collect(), |number| field(seed, number)).concat();
-        Ok(Self { train, test, fields })
+        Ok(Self { train, test, fields, slopes: None })
+    }
+
+    /// The set that follows from MNIST's two parts and the authors' files in `folder`: displacements from
+    /// `fields_float_1522x28x28.bin`, and slopes from `tangVec_float_60000x28x28.bin`, where that lies beside it; else they are
+    /// computed.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new), and when a file cannot be read, is not of its size or holds numbers that are not finite.
+    pub fn of_authors(
+        train: &'d Dataset,
+        test: &'d Dataset,
+        folder: &Path,
+    ) -> Result<Self, DataError> {
+        check(train, test)?;
+        let fields = read_floats(&folder.join(FIELDS_FILE), FIELDS * PIXELS)?;
+        let slopes = folder.join(SLOPES_FILE);
+        let slopes =
+            slopes.exists().then(|| read_floats(&slopes, TRAIN * 2 * PIXELS)).transpose()?;
+        Ok(Self { train, test, fields, slopes })
+    }
+
+    /// The slopes of training digit `at`: to the right, and downwards.
+    fn slopes(&self, at: usize) -> [Vec<f32>; 2] {
+        match &self.slopes {
+            Some(all) => [2 * at, 2 * at + 1].map(|i| all[i * PIXELS..][..PIXELS].to_vec()),
+            None => slopes(self.train.pixels(at)),
+        }
     }
 
     /// Digit number `number`, below 2³²: 28 × 28 pixels, and its label. 0–9,999 are the test digits and 10,000–69,999 the training
@@ -71,7 +98,8 @@ impl<'d> InfiMnist<'d> {
         if number < TEST {
             return (self.test.pixels(number).to_vec(), self.label(number));
         }
-        let pixels = self.train.pixels((number - TEST) % TRAIN);
+        let at = (number - TEST) % TRAIN;
+        let pixels = self.train.pixels(at);
         if number < TEST + TRAIN {
             return (pixels.to_vec(), self.label(number));
         }
@@ -79,7 +107,7 @@ impl<'d> InfiMnist<'d> {
         let k1 = (number as u32).wrapping_mul(131_071) as usize % (FIELDS - 1);
         let k2 = ((k1 as u64 + 1 + 2 * number as u64) % FIELDS as u64) as usize;
         let sign = if (k1 + k2).is_multiple_of(2) { 1.0 } else { -1.0 };
-        let [across, down] = slopes(pixels);
+        let [across, down] = self.slopes(at);
         let of = |k: usize| &self.fields[k * PIXELS..][..PIXELS];
         let moves = of(k1).iter().zip(&across).zip(of(k2).iter().zip(&down));
         let deformed = pixels.iter().zip(moves).map(|(&x, ((f1, across), (f2, down)))| {
@@ -130,6 +158,44 @@ impl<'d> InfiMnist<'d> {
         });
         let labels = range.map(|number| self.label(number)).collect();
         Dataset::new(name, [SIDE, SIDE, 1], images, Some(labels), 10)
+    }
+}
+
+/// Refuses what is not MNIST.
+fn check(train: &Dataset, test: &Dataset) -> Result<(), DataError> {
+    for (set, wanted) in [(train, TRAIN), (test, TEST)] {
+        if set.len() != wanted || set.shape() != [SIDE, SIDE, 1] || set.labels().is_none() {
+            let [h, w, c] = set.shape();
+            let problem = format!(
+                "has {} images of {h}×{w}×{c}, wanted {wanted} labelled ones of {SIDE}×{SIDE}×1: MNIST's",
+                set.len()
+            );
+            return Err(DataError::content(set.name(), problem));
+        }
+    }
+    Ok(())
+}
+
+/// A file of `count` numbers.
+fn read_floats(path: &Path, count: usize) -> Result<Vec<f32>, DataError> {
+    let name = shown(path);
+    let length = fs::metadata(path).map_err(|e| DataError::read(&name, e))?.len();
+    if length != 4 * count as u64 {
+        let problem = format!("has {length} bytes, wanted {}: InfiMNIST's own file", 4 * count);
+        return Err(DataError::content(name, problem));
+    }
+    let bytes = fs::read(path).map_err(|e| DataError::read(&name, e))?;
+    let numbers: Vec<f32> = bytes
+        .chunks_exact(4)
+        .map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
+        .collect();
+    match numbers.iter().position(|x| !x.is_finite()) {
+        None if numbers.len() == count => Ok(numbers),
+        None => Err(DataError::content(name, "changes while it is read; try again")),
+        Some(at) => {
+            let problem = format!("holds {} as number {at}, wanted finite ones", numbers[at]);
+            Err(DataError::content(name, problem))
+        }
     }
 }
 
@@ -312,6 +378,52 @@ mod tests {
         ] {
             assert_eq!(set_0.range(range, "x").unwrap_err().to_string(), wanted);
         }
+    }
+
+    /// Oracle: our own fields and slopes, written as the authors' files are; and constant fields, which move by the slopes.
+    #[test]
+    fn the_authors_files_are_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let (train, test) = (mnist(Split::Train).unwrap(), mnist(Split::Test).unwrap());
+        let of = || InfiMnist::of_authors(train, test, dir.path());
+        let write = |file: &str, numbers: &mut dyn Iterator<Item = f32>| {
+            let bytes: Vec<u8> = numbers.flat_map(f32::to_le_bytes).collect();
+            fs::write(dir.path().join(file), bytes).unwrap();
+        };
+        let message = of().unwrap_err().to_string();
+        assert!(message.starts_with("cannot read ") && message.contains(FIELDS_FILE), "{message}");
+        let own = set(0);
+        write(FIELDS_FILE, &mut own.fields.iter().copied());
+        let read = of().unwrap();
+        for number in [17, 10_017, 70_000, 1_234_567] {
+            assert!(read.digit(number) == own.digit(number), "{number}");
+        }
+        // Slopes of 8 to the right and 0 downwards, displacements of one pixel: 8 grey levels more or less.
+        write(FIELDS_FILE, &mut std::iter::repeat_n(1.0, FIELDS * PIXELS));
+        let slopes =
+            (0..TRAIN * 2).flat_map(|i| std::iter::repeat_n(8.0 * ((i + 1) % 2) as f32, PIXELS));
+        write(SLOPES_FILE, &mut { slopes });
+        let moved = of().unwrap();
+        for number in 70_000..70_020 {
+            let k1 = (number as u32).wrapping_mul(131_071) as usize % (FIELDS - 1);
+            let k2 = (k1 + 1 + 2 * number) % FIELDS;
+            let by = if (k1 + k2).is_multiple_of(2) { 8 } else { -8 };
+            let origin: Vec<u8> = train
+                .pixels(number - 70_000)
+                .iter()
+                .map(|&x| (i16::from(x) + by).clamp(0, 255) as u8)
+                .collect();
+            assert!(moved.digit(number).0 == shifted(&origin, k1 % 9), "{number}");
+        }
+        write(FIELDS_FILE, &mut std::iter::repeat_n(1.0, 7));
+        let message = of().unwrap_err().to_string();
+        assert!(
+            message.contains("has 28 bytes, wanted 4772992: InfiMNIST's own file"),
+            "{message}"
+        );
+        write(FIELDS_FILE, &mut std::iter::repeat_n(f32::NAN, FIELDS * PIXELS));
+        let message = of().unwrap_err().to_string();
+        assert!(message.contains("holds NaN as number 0, wanted finite ones"), "{message}");
     }
 
     /// The digits decide what networks learn: a change of them belongs in the CHANGELOG.

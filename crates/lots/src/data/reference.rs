@@ -42,6 +42,7 @@ impl fmt::Display for Split {
 ///
 /// `infimnist:START..END` are digits of the endless set [`InfiMnist`] with seed 0, by their numbers: 0–9,999 are MNIST's test digits,
 /// which a set for training (`prefer`) may not touch, 10,000–69,999 its training digits, all others deformed ones.
+/// `infimnist@DIR:START..END` are the authors' own, with their files in the folder `DIR` (see [`InfiMnist::of_authors`]).
 ///
 /// A path that exists wins over this syntax, even with `:` in it; only the bare words `mnist` and `infimnist` are always
 /// the sets inside the library (`./mnist` is the folder).
@@ -77,7 +78,7 @@ pub fn open_test_split(spec: &str, classes: usize) -> Option<Dataset> {
     if split == Some(Split::Test) {
         return None;
     }
-    let base = if base == Base::InfiMnist { Base::Mnist } else { base };
+    let base = if matches!(base, Base::InfiMnist(_)) { Base::Mnist } else { base };
     let test = Reference { base, split: Some(Split::Test), range: None };
     test.open(Split::Test, classes).ok().filter(|set| set.labels().is_some())
 }
@@ -126,6 +127,9 @@ const KNOWN: &str = "mnist:test, mnist:train, infimnist:70000..80000, a folder o
 #[cfg(not(feature = "mnist"))]
 const KNOWN: &str = "a folder of IDX files (this build lacks the feature \"mnist\")";
 
+/// What comes before the folder of InfiMNIST's own files.
+const AUTHORS: &str = "infimnist@";
+
 /// A reference taken apart.
 #[derive(Debug, PartialEq, Eq)]
 struct Reference {
@@ -137,7 +141,8 @@ struct Reference {
 #[derive(Debug, PartialEq, Eq)]
 enum Base {
     Mnist,
-    InfiMnist,
+    /// With the folder of the authors' files, if one is named.
+    InfiMnist(Option<PathBuf>),
     /// Exists.
     Path(PathBuf),
 }
@@ -168,7 +173,9 @@ impl Reference {
                 check_labels(set.name(), set.labels().unwrap_or_default(), classes)?;
                 (Cow::Borrowed(set), Some(split), "mnist".to_owned())
             }
-            Base::InfiMnist => return self.open_infimnist(prefer, classes),
+            Base::InfiMnist(folder) => {
+                return self.open_infimnist(folder.as_deref(), prefer, classes);
+            }
             Base::Path(path) if path.is_dir() => {
                 let (set, split) = open_folder(path, self.split, prefer, classes)?;
                 (Cow::Owned(set), split, shown(path))
@@ -188,7 +195,14 @@ impl Reference {
         })
     }
 
-    fn open_infimnist(&self, prefer: Split, classes: usize) -> Result<Dataset, DataError> {
+    fn open_infimnist(
+        &self,
+        folder: Option<&Path>,
+        prefer: Split,
+        classes: usize,
+    ) -> Result<Dataset, DataError> {
+        let set = folder
+            .map_or_else(|| "infimnist".to_owned(), |folder| format!("{AUTHORS}{}", shown(folder)));
         let refuse = |problem: String| Err(DataError::content("infimnist", problem));
         let (None, Some(range)) = (self.split, self.range.clone()) else {
             return refuse(
@@ -197,8 +211,8 @@ impl Reference {
             );
         };
         let name = match range.len() {
-            1 => format!("infimnist:{}", range.start),
-            _ => format!("infimnist:{}..{}", range.start, range.end),
+            1 => format!("{set}:{}", range.start),
+            _ => format!("{set}:{}..{}", range.start, range.end),
         };
         if prefer == Split::Train && range.start < TEST {
             return refuse(format!(
@@ -206,8 +220,12 @@ impl Reference {
                 TEST - 1
             ));
         }
-        let set =
-            InfiMnist::new(mnist(Split::Train)?, mnist(Split::Test)?, 0)?.range(range, &name)?;
+        let (train, test) = (mnist(Split::Train)?, mnist(Split::Test)?);
+        let set = match folder {
+            Some(folder) => InfiMnist::of_authors(train, test, folder)?,
+            None => InfiMnist::new(train, test, 0)?,
+        };
+        let set = set.range(range, &name)?;
         check_labels(set.name(), set.labels().unwrap_or_default(), classes)?;
         Ok(set)
     }
@@ -216,8 +234,11 @@ impl Reference {
 fn base(text: &str) -> Option<Base> {
     match text {
         "mnist" => return Some(Base::Mnist),
-        "infimnist" => return Some(Base::InfiMnist),
+        "infimnist" => return Some(Base::InfiMnist(None)),
         _ => {}
+    }
+    if let Some(folder) = text.strip_prefix(AUTHORS).map(Path::new).filter(|path| path.is_dir()) {
+        return Some(Base::InfiMnist(Some(folder.to_owned())));
     }
     let path = Path::new(text);
     path.exists().then(|| Base::Path(path.to_owned()))
@@ -333,7 +354,7 @@ mod tests {
                     "T/empty",
                     Test,
                     "T/empty holds no IDX images; wanted files named \
-                     <prefix>-images-idx3-ubyte[.gz] and <prefix>-labels-idx1-ubyte[.gz]",
+                     <prefix>-images-idx3-ubyte[.gz] and <prefix>-labels-idx1-ubyte[.gz], or *.parquet",
                 ),
                 (
                     "T/orphans",
@@ -437,6 +458,11 @@ mod tests {
             assert_eq!(open(spec, prefer), wanted, "{spec}");
         }
         assert_eq!(open_image("infimnist:70017").unwrap().name, "infimnist:70017");
+        // The authors' files are looked for in the folder that is named.
+        let temp = tempfile::tempdir().unwrap();
+        let spec = format!("infimnist@{}:70000..70002", temp.path().display());
+        let message = open(&spec, Split::Train);
+        assert!(message.contains("fields_float_1522x28x28.bin"), "{message}");
         let test = open_test_split("infimnist:70000..70002", 10).unwrap();
         assert_eq!(test.name(), "mnist:test");
     }

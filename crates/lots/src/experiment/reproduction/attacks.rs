@@ -1,0 +1,263 @@
+//! The attacks behind Table 1: sets of training digits to learn from, and the test digits that networks are measured by.
+
+use std::fs;
+use std::path::Path;
+
+use lots_nn::{Graph, LayerId, Network};
+use md5::{Digest, Md5};
+use serde_json::json;
+
+use super::compare::{Comparison, diversity, improved};
+use super::models::{BASIC, SetName, Subject};
+use super::steps::COMPARED;
+use super::tally::{METHODS, Tally, columns};
+use super::work::{Ended, Reproduction, Tell, WHOLE, facts_of, write_json};
+use crate::attack::{Argmax, Fgs, Fgv, HotCold, Lots, Method};
+use crate::data::{DEFAULT_CLASSES, Dataset, NamedImage, Split, open_dataset};
+use crate::error::{DataError, Error, shown};
+use crate::evaluation::evaluate;
+use crate::file::write_file;
+use crate::hex::hex;
+use crate::set::{Choice, Common, Counts, Facts, Leader, Plan, SetFolder, leaders_of_set};
+
+impl Reproduction {
+    pub(super) fn make(&self, set: SetName, tell: &mut Tell<'_>) -> Result<Ended, Error> {
+        let network = Graph::open(self.network_file(BASIC))?;
+        let decision = Argmax::of(&network)?;
+        let (free, led) = match set {
+            SetName::Fgs => (vec![Box::new(Fgs) as Box<dyn Method>], Vec::new()),
+            SetName::Fgv => (vec![Box::new(Fgv) as _], Vec::new()),
+            SetName::HotCold => (hot_cold(), Vec::new()),
+            SetName::Lots | SetName::ImprovedFgv | SetName::ImprovedHotCold => {
+                (Vec::new(), lots(&network)?)
+            }
+        };
+        let (leaders, choice) = match set.leaders() {
+            Some(leaders) => leaders_of_set(&self.set_folder(leaders))?,
+            None => first_leaders()?,
+        };
+        let data = open_dataset("mnist:train", Split::Train)?;
+        let (origins, positions) = spread(&data, self.scale.origins);
+        let plan = Plan {
+            network: &network,
+            decision: &decision,
+            origins: &origins,
+            positions: &positions,
+            free: &free,
+            led: &led,
+            leaders: &leaders,
+            choice: &choice,
+            percents: &[100],
+            seed: 0,
+            measures_pass: false,
+        };
+        let folder = self.set_folder(set);
+        let about = json!({
+            "version": 1,
+            "model_md5": md5(&self.network_file(BASIC))?,
+            "set": set.key(),
+            "data": data.name(),
+            "origins": origins.len(),
+            "pass": false,
+        });
+        if run_plan(&plan, &folder, about, "samples", tell)?.is_none() {
+            return Ok(Ended::Stopped);
+        }
+        write_file(&folder.join(WHOLE), b"")?;
+        Ok(Ended::Done)
+    }
+
+    pub(super) fn measure(&self, subject: Subject, tell: &mut Tell<'_>) -> Result<Ended, Error> {
+        let file = self.network_file(subject);
+        let network = Graph::open(&file)?;
+        let decision = Argmax::of(&network)?;
+        let (free, led) = (
+            [Box::new(Fgs) as Box<dyn Method>, Box::new(Fgv)].into_iter().chain(hot_cold()),
+            lots(&network)?,
+        );
+        let free: Vec<Box<dyn Method>> = free.collect();
+        let (leaders, choice) = first_leaders()?;
+        let data = open_dataset("mnist:test", Split::Test)?;
+        let (origins, positions) = spread(&data, self.scale.limit);
+        // Those of other seeds tell how certain the claims are, for which errors and L2 do.
+        let measures_pass = subject.seed == 0;
+        let plan = Plan {
+            network: &network,
+            decision: &decision,
+            origins: &origins,
+            positions: &positions,
+            free: &free,
+            led: &led,
+            leaders: &leaders,
+            choice: &choice,
+            percents: &[100],
+            seed: 0,
+            measures_pass,
+        };
+        let folder = self.cell_folder(subject);
+        let md5 = md5(&file)?;
+        let about = json!({
+            "version": 1,
+            "model_md5": md5,
+            "set": METHODS.map(|(method, _)| method),
+            "data": data.name(),
+            "origins": origins.len(),
+            "pass": measures_pass,
+        });
+        let Some(counts) = run_plan(&plan, &folder, about, "attacks", tell)? else {
+            return Ok(Ended::Stopped);
+        };
+        let attacked = match origins.len() {
+            count if count == data.len() => data.name().to_owned(),
+            count => format!("{} ({count} of {}, evenly spread)", data.name(), data.len()),
+        };
+        let (row, median_l2) = columns(&folder, &counts, subject.model.title(), &attacked)?;
+        let tally = Tally {
+            model: subject.model.key().to_owned(),
+            seed: subject.seed,
+            md5,
+            error_rate: evaluate(&network, &data, |_| ())?.error_rate,
+            row,
+            median_l2,
+        };
+        write_json(&self.tally_file(subject), &tally)?;
+        if measures_pass {
+            write_file(&folder.join(WHOLE), b"")?;
+        } else {
+            // As large as those of the table, and nobody looks at them.
+            fs::remove_dir_all(&folder).map_err(|e| DataError::write(shown(&folder), e))?;
+        }
+        Ok(Ended::Done)
+    }
+
+    /// Compares what was found in the attacks on Basic, and makes it targets of LOTS.
+    pub(super) fn compare(&self, tell: &mut Tell<'_>) -> Result<Ended, Error> {
+        let network = Graph::open(self.network_file(BASIC))?;
+        let decision = Argmax::of(&network)?;
+        let data = open_dataset("mnist:test", Split::Test)?;
+        let cells = self.cell_folder(BASIC);
+        let (leaders, choice) = leaders_of_set(&cells)?;
+        let samples: Vec<Facts> = facts_of(&cells)?;
+        let choice = match choice {
+            // Samples by LOTS lead nowhere new.
+            Choice::Own(mut own) => {
+                let is_other =
+                    |&i: &usize| ["fgv", "hot-cold"].contains(&samples[i].method.as_str());
+                own.values_mut().for_each(|leaders| leaders.retain(is_other));
+                Choice::Own(own)
+            }
+            other => other,
+        };
+        let (attacked, all) = spread(&data, self.scale.limit);
+        let count = COMPARED.min(all.len());
+        let picks = (0..count).map(|i| i * all.len() / count);
+        let (origins, positions): (Vec<NamedImage>, Vec<usize>) =
+            picks.map(|i| (attacked[i].clone(), all[i])).unzip();
+        let led = lots(&network)?;
+        let plan = Plan {
+            network: &network,
+            decision: &decision,
+            origins: &origins,
+            positions: &positions,
+            free: &[],
+            led: &led,
+            leaders: &leaders,
+            choice: &choice,
+            percents: &[100],
+            seed: 0,
+            measures_pass: true,
+        };
+        let folder = self.folder.join("cells").join("improved-on-basic");
+        let about = json!({
+            "version": 1,
+            "model_md5": md5(&self.network_file(BASIC))?,
+            "set": "lots towards samples by fgv and hot-cold",
+            "data": data.name(),
+            "origins": origins.len(),
+            "pass": true,
+        });
+        if run_plan(&plan, &folder, about, "attacks", tell)?.is_none() {
+            return Ok(Ended::Stopped);
+        }
+        let made = facts_of(&folder)?;
+        let mut compared = Vec::new();
+        let weighted = network.layers().iter().filter(|layer| layer.index.is_some());
+        let layers: Vec<String> = weighted.map(|layer| layer.name.clone()).collect();
+        let samples: Vec<Facts> = samples
+            .into_iter()
+            .map(|facts| {
+                // Those of other origins had no chance.
+                let method = match positions.binary_search(&facts.origin) {
+                    Ok(_) => facts.method,
+                    Err(_) => String::new(),
+                };
+                Facts { method, ..facts }
+            })
+            .collect();
+        for method in ["fgv", "hot-cold"] {
+            compared.extend(improved(method, &layers, &samples, &made));
+        }
+        let comparison = Comparison { diversity: diversity(&cells, &data)?, improved: compared };
+        write_json(&self.comparison_file(), &comparison)?;
+        Ok(Ended::Done)
+    }
+}
+
+/// Makes the shards that `folder` lacks; what all of them come to, or `None` where it was stopped.
+fn run_plan(
+    plan: &Plan<'_>,
+    folder: &Path,
+    about: serde_json::Value,
+    unit: &'static str,
+    tell: &mut Tell<'_>,
+) -> Result<Option<Counts>, Error> {
+    let model = about.get("model_md5").and_then(|md5| md5.as_str()).unwrap_or_default().to_owned();
+    let classes = plan.decision.names().to_vec();
+    let common = Common { classes, seed: plan.seed, model, settings: about.to_string() };
+    let shards = plan.shards();
+    let set = SetFolder::open(folder, common, shards, true, false)?;
+    let attempts = plan.attempts() as u64;
+    let (mut counts, mut done) = (Counts::default(), 0);
+    for shard in 0..shards {
+        if !tell(done, attempts, unit) {
+            return Ok(None);
+        }
+        let made = match set.counts(shard)? {
+            Some(made) => made,
+            None => set.make(plan, shard)?,
+        };
+        counts.add(&made);
+        done = attempts * (shard as u64 + 1) / shards as u64;
+    }
+    Ok(Some(counts))
+}
+
+/// The first training digit of each class.
+fn first_leaders() -> Result<(Vec<Leader>, Choice), Error> {
+    let data = open_dataset("mnist:train", Split::Train)?;
+    let leaders = Leader::first_of_each_class(&data, DEFAULT_CLASSES)?;
+    let choice = Choice::First { classes: Choice::classes(&leaders), count: 1 };
+    Ok((leaders, choice))
+}
+
+fn hot_cold() -> Vec<Box<dyn Method>> {
+    (0..DEFAULT_CLASSES).map(|hot| Box::new(HotCold { hot }) as _).collect()
+}
+
+/// At every layer with weights.
+fn lots(network: &Graph) -> Result<Vec<Box<dyn Method>>, Error> {
+    let layers: Vec<LayerId> = network.find_layers("all")?;
+    Ok(layers.into_iter().map(|layer| Box::new(Lots(layer)) as _).collect())
+}
+
+/// At most `count` images, evenly spread, with their positions.
+fn spread(data: &Dataset, count: usize) -> (Vec<NamedImage>, Vec<usize>) {
+    let positions: Vec<usize> = data.spread(count).collect();
+    (positions.iter().map(|&i| data.named(i)).collect(), positions)
+}
+
+/// The MD5 of a file.
+fn md5(path: &Path) -> Result<String, DataError> {
+    let bytes = fs::read(path).map_err(|e| DataError::read(shown(path), e))?;
+    Ok(hex(&Md5::digest(bytes)))
+}
