@@ -23,7 +23,8 @@ killed() {
     shift
     while ((kills < 10)); do
         local moment=$((RANDOM % (seconds * 10) + 3))
-        if timeout --signal=KILL "$((moment / 10)).$((moment % 10))" "$@" --resume >/dev/null 2>&1; then
+        # The shell would tell each kill.
+        if (timeout --signal=KILL "$((moment / 10)).$((moment % 10))" "$@" --resume) >/dev/null 2>&1; then
             break
         fi
         kills=$((kills + 1))

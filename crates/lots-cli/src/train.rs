@@ -146,19 +146,20 @@ pub(crate) fn run(command: &Command) -> Result<Outcome> {
     if arguments.json.on {
         print_json(&report)?;
     } else if finished {
-        print(&report.text(&data))?;
+        print(&report.text(arguments, &data))?;
     }
     Ok(if finished { Outcome::Done } else { Outcome::Incomplete })
 }
 
 impl Report {
-    fn text(&self, data: &[Dataset]) -> String {
+    fn text(&self, arguments: &Arguments, data: &[Dataset]) -> String {
         let Self { model, iterations, resumed_at, seconds, test, .. } = self;
         let resumed = match resumed_at {
             0 => String::new(),
             first => format!(" (resumed at {first})"),
         };
-        let is_papers = data.len() == 1 && data[0].name() == "mnist:train";
+        let is_digits = data.len() == 1 && data[0].name() == "mnist:train";
+        let is_papers = is_digits && arguments.init.is_none();
         let paper = if is_papers { PAPER } else { "" };
         let tested = test.as_ref().map_or_else(String::new, |test| {
             format!("; test error {}{paper}", percent(test.error_rate))
