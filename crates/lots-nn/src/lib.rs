@@ -41,7 +41,7 @@ pub use convert::VggFace;
 pub use error::{Error, Result};
 pub use graph::Graph;
 pub use lenet::lenet;
-pub use network::{Cotangent, InputSpec, LayerId, LayerInfo, Network, Trace};
+pub use network::{Cotangent, InputSpec, LayerId, LayerInfo, Network, ReluRule, Trace};
 pub use preprocessing::{ChannelOrder, Layout, OpenOptions, Preprocessing, ValueRange};
 pub use tensor::Tensor;
 pub use train::{Recipe, StepReport, Trainer};

@@ -56,6 +56,22 @@ pub struct Cotangent<'a> {
     pub values: &'a [f32],
 }
 
+/// What a ReLU lets through of a cotangent on its way back: `max(x, 0)`, or `min(max(x, 0), high)`.
+///
+/// Cotangents that go back by another rule than the slope are no products with the Jacobian, but pictures of what a layer
+/// responds to. All other operators keep their slopes: a convolution its transpose, a max pool its winners, which that work
+/// calls switches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ReluRule {
+    /// What its own slope lets through: where its input is above zero, and below `high`.
+    #[default]
+    Slope,
+    /// Deconvolution: what is above zero of the cotangent, whatever the input is. Source: Zeiler and Fergus 2014.
+    Deconvolution,
+    /// Guided back-propagation: what both let through. Source: Springenberg et al. 2015.
+    Guided,
+}
+
 /// A network that can be asked for its representations and sends cotangents back to its input.
 ///
 /// Images are raw: whatever preprocessing there is belongs to the network. Results of one image depend neither on the
@@ -112,6 +128,22 @@ pub trait Trace: Send + Sync {
     /// # Errors
     /// When a row's image or layer was not traced, or its length is not that of the representation.
     fn back_project(&self, rows: &[Cotangent<'_>]) -> Result<Array4<f32>>;
+
+    /// [`Trace::back_project`] with another rule at ReLUs, [rows, channels, height, width].
+    ///
+    /// # Errors
+    /// As [`Trace::back_project`]; and, with a rule that is not the slope, when an activation function that is no ReLU lies
+    /// between a row and the input, since no such rule is defined for it, or when the network knows none.
+    fn back_project_by(&self, rule: ReluRule, rows: &[Cotangent<'_>]) -> Result<Array4<f32>> {
+        match rule {
+            ReluRule::Slope => self.back_project(rows),
+            ReluRule::Deconvolution | ReluRule::Guided => Err(Error::Request(
+                "this network sends cotangents back by slopes only, not by deconvolution or guided back-propagation; \
+                 read it from an ONNX file"
+                    .to_owned(),
+            )),
+        }
+    }
 }
 
 /// Checks that `images` fit `input`.

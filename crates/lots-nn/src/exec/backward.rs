@@ -2,8 +2,9 @@
 
 use super::forward::{KeptBlock, Passed, gather, lay_abreast};
 use super::{Layout, Segment, ancestors, segments, split, winner_pairs};
+use crate::error::{Error, Result};
 use crate::graph::Graph;
-use crate::network::{Cotangent, LayerId};
+use crate::network::{Cotangent, LayerId, ReluRule};
 use crate::ops::{Kept, Operator, Run};
 use crate::parallel::map;
 use crate::scratch::Buffer;
@@ -12,6 +13,7 @@ use crate::scratch::Buffer;
 pub(crate) struct Sweep<'g> {
     graph: &'g Graph,
     layer: usize,
+    relu: ReluRule,
     segments: Vec<Segment<'g>>,
     /// By node: the max pooling whose winners a convolution takes.
     pairs: Vec<Option<usize>>,
@@ -29,9 +31,15 @@ struct Source<'t> {
 
 impl<'g> Sweep<'g> {
     /// A plan for cotangents at `layer`.
-    pub(crate) fn new(graph: &'g Graph, layer: LayerId) -> Self {
+    ///
+    /// # Errors
+    /// When `relu` is not defined for an activation function on the way.
+    pub(crate) fn new(graph: &'g Graph, layer: LayerId, relu: ReluRule) -> Result<Self> {
         let (nodes, values) = (graph.nodes(), graph.values());
         let needed = ancestors(graph, &[layer.0]);
+        if relu != ReluRule::Slope {
+            check_activations(graph, layer, &needed)?;
+        }
         let root = values[nodes[layer.0].output].root;
         let segments = segments(nodes, |i| needed[i]);
         let mut pairs = winner_pairs(graph, &segments);
@@ -57,7 +65,7 @@ impl<'g> Sweep<'g> {
             }
         }
         crossing[root] = true;
-        Self { graph, layer: root, segments, pairs, crossing }
+        Ok(Self { graph, layer: root, relu, segments, pairs, crossing })
     }
 
     /// Sends one block of rows back; the result is [row][element].
@@ -70,7 +78,7 @@ impl<'g> Sweep<'g> {
         parallel: bool,
     ) -> Vec<f32> {
         let values = self.graph.values();
-        let run = Run { isa: self.graph.isa(), parallel, lanes: layout.lanes };
+        let run = Run { isa: self.graph.isa(), parallel, lanes: layout.lanes, relu: self.relu };
         let lanes = layout.lanes;
         let sources: Vec<Source<'_>> = (0..lanes * layout.groups)
             .map(|at| {
@@ -227,6 +235,23 @@ impl<'g> Sweep<'g> {
             }
         }
     }
+}
+
+/// Refuses activation functions among the `needed` nodes that go back by their slope only.
+fn check_activations(graph: &Graph, layer: LayerId, needed: &[bool]) -> Result<()> {
+    let mut on_the_way = graph.nodes().iter().zip(needed).filter(|(_, needed)| **needed);
+    let found = on_the_way.find_map(|(node, _)| {
+        let other = node.action.operator().is_some_and(Operator::has_slope_only);
+        other.then_some(node)
+    });
+    let Some(node) = found else { return Ok(()) };
+    let (network, at, layers) = (graph.name(), &node.name, graph.layer_infos());
+    let layer = &layers[layer.0].name;
+    Err(Error::Request(format!(
+        "deconvolution and guided back-propagation are defined for ReLUs only; {} \"{at}\" lies between layer \
+         \"{layer}\" of {network} and the image; take the gradient, or a layer in front of \"{at}\"",
+        node.operator
+    )))
 }
 
 /// The cotangent at one value of one group.

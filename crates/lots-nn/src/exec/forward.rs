@@ -3,7 +3,7 @@
 use super::{Layout, Segment, ancestors, segments, split};
 use crate::graph::Graph;
 use crate::kernels::{LANES, interleave_lanes, versioned};
-use crate::network::LayerId;
+use crate::network::{LayerId, ReluRule};
 use crate::ops::{Keeper, Keeps, Kept, Operator, Run};
 use crate::parallel::map;
 use crate::scratch::Buffer;
@@ -94,7 +94,8 @@ impl<'g> Forward<'g> {
         parallel: bool,
     ) -> Passed {
         let (nodes, values) = (self.graph.nodes(), self.graph.values());
-        let run = Run { isa: self.graph.isa(), parallel, lanes: layout.lanes };
+        let run =
+            Run { isa: self.graph.isa(), parallel, lanes: layout.lanes, relu: ReluRule::Slope };
         let mut passed = Passed { layout, values: Vec::new(), kept: Vec::new() };
         passed.values.resize_with(values.len(), || None);
         passed.kept.resize_with(nodes.len(), KeptBlock::default);

@@ -4,7 +4,9 @@ use super::forward::{Forward, Passed, gather};
 use super::{Layout, Sweep, blocks, largest, split_inside};
 use crate::error::{Error, Result};
 use crate::graph::Graph;
-use crate::network::{Cotangent, InputSpec, LayerId, LayerInfo, Network, Trace, check_images};
+use crate::network::{
+    Cotangent, InputSpec, LayerId, LayerInfo, Network, ReluRule, Trace, check_images,
+};
 use crate::parallel::{WORTH, inside, map};
 use ndarray::{Array2, Array4, ArrayView4};
 
@@ -126,6 +128,10 @@ impl Trace for GraphTrace<'_> {
     }
 
     fn back_project(&self, rows: &[Cotangent<'_>]) -> Result<Array4<f32>> {
+        self.back_project_by(ReluRule::Slope, rows)
+    }
+
+    fn back_project_by(&self, rule: ReluRule, rows: &[Cotangent<'_>]) -> Result<Array4<f32>> {
         for row in rows {
             self.check_layer(row.layer)?;
             let info = &self.graph.layer_infos()[row.layer.0];
@@ -149,7 +155,8 @@ impl Trace for GraphTrace<'_> {
         let mut layers: Vec<LayerId> = rows.iter().map(|r| r.layer).collect();
         layers.sort_unstable();
         layers.dedup();
-        let sweeps: Vec<Sweep<'_>> = layers.iter().map(|&l| Sweep::new(self.graph, l)).collect();
+        let sweeps = layers.iter().map(|&layer| Sweep::new(self.graph, layer, rule));
+        let sweeps = sweeps.collect::<Result<Vec<_>>>()?;
         let mut work: Vec<(&Sweep<'_>, Vec<usize>, Layout)> = Vec::new();
         let mut first = 0;
         for (sweep, layer) in sweeps.iter().zip(&layers) {

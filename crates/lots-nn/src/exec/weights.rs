@@ -4,6 +4,7 @@ use super::forward::{Forward, Passed};
 use super::{Layout, Segment, ancestors, segments, winner_pairs};
 use crate::graph::Graph;
 use crate::kernels::LANES;
+use crate::network::ReluRule;
 use crate::ops::{Kept, Operator, Run};
 use crate::parallel::{WORTH, map};
 use crate::scratch::Buffer;
@@ -83,7 +84,7 @@ struct Found {
 
 impl Back<'_> {
     fn run(&self, parallel: bool) -> Run {
-        Run { isa: self.graph.isa(), parallel, lanes: LANES }
+        Run { isa: self.graph.isa(), parallel, lanes: LANES, relu: ReluRule::Slope }
     }
 
     /// Zeros for the gradient of each parameter of `op`.

@@ -10,6 +10,7 @@ use super::read::{Reader, Side, axis, check_table, possible};
 use super::tensors::{Constant, constant};
 use crate::graph::Action;
 use crate::kernels::Isa;
+use crate::network::ReluRule;
 use crate::ops::Run;
 use crate::ops::broadcast::broadcast;
 use crate::tensor::Tensor;
@@ -298,7 +299,7 @@ fn computed(
         Action::Run(op) => {
             let mut out = vec![0.0; made.shape.iter().product()];
             let inputs = vec![x.data(); made.inputs.len()];
-            let run = Run { isa: Isa::best(), parallel: false, lanes: 1 };
+            let run = Run { isa: Isa::best(), parallel: false, lanes: 1, relu: ReluRule::Slope };
             op.forward(run, &inputs, &mut out, None);
             out
         }

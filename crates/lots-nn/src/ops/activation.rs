@@ -4,6 +4,7 @@ use super::columns::{by_column, dots, maxima, sums};
 use super::math::exp;
 use super::{Keeper, Keeps, Kept, Operator, Run};
 use crate::kernels::versioned;
+use crate::network::ReluRule;
 
 /// `max(x, 0)`; its slope at zero is zero.
 #[derive(Debug)]
@@ -39,7 +40,16 @@ impl Operator for Relu {
         cotangent: &[f32],
         gradient: &mut [f32],
     ) {
-        masked(run.isa, kept.bytes, cotangent, gradient);
+        rectified(run, kept.bytes, cotangent, gradient);
+    }
+}
+
+/// What a ReLU lets through on the way back; `mask` says where its slope is one.
+pub(super) fn rectified(run: Run, mask: &[u8], cotangent: &[f32], gradient: &mut [f32]) {
+    match run.relu {
+        ReluRule::Slope => masked(run.isa, mask, cotangent, gradient),
+        ReluRule::Deconvolution => relu(run.isa, cotangent, gradient),
+        ReluRule::Guided => guided(run.isa, mask, cotangent, gradient),
     }
 }
 
@@ -64,6 +74,14 @@ versioned! {
     fn masked(mask: &[u8], g: &[f32], dx: &mut [f32]) {
         for ((dx, &g), &m) in dx.iter_mut().zip(g).zip(mask) {
             *dx = if m != 0 { g } else { 0.0 };
+        }
+    }
+}
+
+versioned! {
+    fn guided(mask: &[u8], g: &[f32], dx: &mut [f32]) {
+        for ((dx, &g), &m) in dx.iter_mut().zip(g).zip(mask) {
+            *dx = if m == 0 || g <= 0.0 { 0.0 } else { g };
         }
     }
 }

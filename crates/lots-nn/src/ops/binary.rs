@@ -127,6 +127,10 @@ impl Operator for Binary {
         }
     }
 
+    fn has_slope_only(&self) -> bool {
+        self.kind == Kind::PRelu
+    }
+
     fn keeps(&self) -> Keeps {
         let size = |n: usize| if self.kept[n] { self.operands[n].activation_size() } else { 0 };
         Keeps { bytes: 0, floats: size(0) + size(1) }

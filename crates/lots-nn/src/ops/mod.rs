@@ -21,6 +21,7 @@ pub(crate) mod unary;
 pub(crate) mod variadic;
 
 use crate::kernels::Isa;
+use crate::network::ReluRule;
 use crate::tensor::Tensor;
 use std::borrow::Cow;
 
@@ -32,6 +33,8 @@ pub(crate) struct Run {
     pub(crate) parallel: bool,
     /// Images side by side: 1 or [`LANES`](crate::kernels::LANES).
     pub(crate) lanes: usize,
+    /// What ReLUs let through on the way back.
+    pub(crate) relu: ReluRule,
 }
 
 /// What an operator keeps of one image for back-projection.
@@ -112,6 +115,11 @@ pub(crate) trait Operator: Send + Sync + std::fmt::Debug {
         _cotangent: &[f32],
         _gradients: &mut [Vec<f32>],
     ) {
+    }
+
+    /// Whether it is an activation function that no [`ReluRule`] but the slope is defined for.
+    fn has_slope_only(&self) -> bool {
+        false
     }
 
     /// This operator as the convolution that it is, where it is one.

@@ -1,7 +1,9 @@
 //! Functions of each number that are straight lines between kinks: Clip, LeakyRelu and their like.
 
+use super::activation::rectified;
 use super::{Keeper, Keeps, Kept, Operator, Run};
 use crate::kernels::versioned;
+use crate::network::ReluRule;
 
 /// A function of one number. Slopes at kinks are PyTorch's.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -45,6 +47,11 @@ impl Line {
             Self::Neg => [-1.0; 3],
         }
     }
+
+    /// Whether it is a ReLU, such as ReLU6.
+    fn is_relu(self) -> bool {
+        matches!(self, Self::Clip { low: 0.0, high } if high > 0.0)
+    }
 }
 
 /// [`Line`] of each number.
@@ -74,6 +81,17 @@ impl Operator for Piecewise {
         Keeps { bytes: if one_slope { 0 } else { self.elements }, floats: 0 }
     }
 
+    fn has_slope_only(&self) -> bool {
+        let bends = matches!(
+            self.line,
+            Line::Clip { .. }
+                | Line::HardSigmoid { .. }
+                | Line::LeakyRelu { .. }
+                | Line::ThresholdedRelu { .. }
+        );
+        bends && !self.line.is_relu()
+    }
+
     fn parts(&self) -> usize {
         self.elements
     }
@@ -93,6 +111,9 @@ impl Operator for Piecewise {
         cotangent: &[f32],
         gradient: &mut [f32],
     ) {
+        if self.line.is_relu() && run.relu != ReluRule::Slope {
+            return rectified(run, kept.bytes, cotangent, gradient);
+        }
         let slopes = self.line.slopes();
         if kept.bytes.is_empty() {
             scale(run.isa, slopes[0], cotangent, gradient);

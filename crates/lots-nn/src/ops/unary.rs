@@ -86,6 +86,14 @@ impl Operator for Unary {
         Keeps { bytes: 0, floats: self.elements }
     }
 
+    fn has_slope_only(&self) -> bool {
+        // The others compute: roots of variances, say.
+        !matches!(
+            self.curve,
+            Curve::Cos | Curve::Exp | Curve::Log | Curve::Reciprocal | Curve::Sin | Curve::Sqrt
+        )
+    }
+
     fn forward(&self, run: Run, inputs: &[&[f32]], output: &mut [f32], keeper: Option<Keeper<'_>>) {
         values(run.isa, self.curve, inputs[0], output);
         if let Some(keeper) = keeper {

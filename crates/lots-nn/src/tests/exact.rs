@@ -10,7 +10,7 @@ use super::reduce::reduction;
 use super::resize::{self, by, resize};
 use crate::graph::Graph;
 use crate::kernels::Isa;
-use crate::network::{Cotangent, LayerId, Network};
+use crate::network::{Cotangent, LayerId, Network, ReluRule};
 use crate::ops::conv::Conv;
 use crate::ops::pool::MaxPool;
 use crate::ops::{self, Keeper, Operator, Run};
@@ -194,7 +194,7 @@ fn the_number_of_threads_changes_nothing_inside_one_group() {
 }
 
 /// The networks, with as many images as the largest batch.
-fn networks() -> Vec<(&'static str, Graph, Array4<f32>)> {
+pub(super) fn networks() -> Vec<(&'static str, Graph, Array4<f32>)> {
     let mut draw = Draw::new(11);
     let mut all = Vec::new();
     for (name, make) in [
@@ -487,7 +487,7 @@ fn alone_and_abreast(op: &dyn Operator, image: &[f32], outputs: usize) -> [Vec<f
     [1, 16].map(|lanes| {
         let x: Vec<f32> = image.iter().flat_map(|x| vec![*x; lanes]).collect();
         let mut y = vec![f32::NAN; outputs * lanes];
-        let run = Run { isa: Isa::best(), parallel: false, lanes };
+        let run = Run { isa: Isa::best(), parallel: false, lanes, relu: ReluRule::Slope };
         op.forward(run, &[&x], &mut y, None);
         // Whether something is kept for the way back or not.
         let (mut again, mut bytes) = (vec![f32::NAN; y.len()], vec![0; op.keeps().bytes * lanes]);

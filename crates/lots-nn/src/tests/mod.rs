@@ -23,6 +23,7 @@ mod preprocessing;
 mod product;
 mod rearrange;
 mod reduce;
+mod relu_rules;
 mod resize;
 mod training;
 mod unary;
