@@ -4,11 +4,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-use lots_nn::{Cotangent, Graph, Network};
+use lots_nn::{Cotangent, Graph, Network, ReluRule};
 use ndarray::{Array, Array4, ArrayD, Axis};
 use std::path::{Path, PathBuf};
 
-/// The arrays of a reference: input, output, cotangent, input gradient.
+/// The arrays of a reference.
 fn arrays(path: &Path) -> Vec<ArrayD<f32>> {
     let bytes = std::fs::read(path).unwrap();
     let mut words = bytes.as_chunks::<4>().0.iter();
@@ -23,15 +23,14 @@ fn arrays(path: &Path) -> Vec<ArrayD<f32>> {
         .collect()
 }
 
-fn models() -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
+fn models(folder: &str) -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let mut all: Vec<PathBuf> = std::fs::read_dir(folder)
         .unwrap()
         .map(|e| e.unwrap().path())
         .filter(|p| p.extension().is_some_and(|e| e == "onnx"))
         .collect();
     all.sort();
-    assert!(all.len() >= 22, "found only {} references", all.len());
     all
 }
 
@@ -47,7 +46,9 @@ fn difference(ours: &[f32], reference: &[f32]) -> f32 {
 #[test]
 fn outputs_and_back_projections_agree_with_the_references() {
     let mut wrong = Vec::new();
-    for path in models() {
+    let models = models("tests/data");
+    assert!(models.len() >= 22, "found only {} references", models.len());
+    for path in models {
         let name = path.file_stem().unwrap().to_string_lossy().into_owned();
         let network = match Graph::open(&path) {
             Ok(network) => network,
@@ -99,6 +100,50 @@ fn outputs_and_back_projections_agree_with_the_references() {
                         "{name} ×{copies} #{copy}: outputs {off:e}, back-projection {back:e}"
                     ));
                     break;
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Oracle: `references/make_relu_rules.py`, hooks at PyTorch's ReLUs, in f64.
+#[test]
+fn other_rules_at_relus_agree_with_the_references() {
+    let models = models("tests/data/relu_rules");
+    assert_eq!(models.len(), 2);
+    let mut wrong = Vec::new();
+    for path in models {
+        let network = Graph::open(&path).unwrap();
+        let [input, cotangent, gradient, deconvolution, guided] =
+            arrays(&path.with_extension("bin")).try_into().unwrap();
+        let images: Array4<f32> = input.into_dimensionality().unwrap();
+        let count = images.len_of(Axis(0));
+        let layer = network.output();
+        // As given, and repeated until sixteen lanes are filled.
+        for copies in [1, 7] {
+            let many: Vec<_> = (0..copies).map(|_| images.view()).collect();
+            let batch = ndarray::concatenate(Axis(0), &many).unwrap();
+            let trace = network.trace(batch.view(), &[layer]).unwrap();
+            let rows: Vec<Vec<f32>> =
+                cotangent.axis_iter(Axis(0)).map(|row| row.iter().copied().collect()).collect();
+            let rows: Vec<Cotangent<'_>> = (0..copies * count)
+                .map(|image| Cotangent { image, layer, values: &rows[image % count] })
+                .collect();
+            for (rule, wanted) in [
+                (ReluRule::Slope, &gradient),
+                (ReluRule::Deconvolution, &deconvolution),
+                (ReluRule::Guided, &guided),
+            ] {
+                let got: Vec<f32> =
+                    trace.back_project_by(rule, &rows).unwrap().into_iter().collect();
+                let wanted: Vec<f32> = wanted.iter().copied().collect();
+                for part in got.chunks(wanted.len()) {
+                    // As above.
+                    let off = difference(part, &wanted);
+                    if off > 5e-6 {
+                        wrong.push(format!("{} {rule:?} ×{copies}: {off:e}", path.display()));
+                    }
                 }
             }
         }
