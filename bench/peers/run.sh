@@ -2,12 +2,12 @@
 # Measures Lots against PyTorch and OpenCV on the same work, in turn, and ends with one table of the goals. Makes the Python
 # environment it needs.
 #
-#     bench/peers/run.sh [lenet] [networks] [attacks] [pass]      default: all four
+#     bench/peers/run.sh [lenet] [networks] [attacks] [iterative] [pass]      default: all five
 set -euo pipefail
-(($#)) || set -- lenet networks attacks pass
+(($#)) || set -- lenet networks attacks iterative pass
 for what; do
-    [[ $what =~ ^(lenet|networks|attacks|pass)$ ]] || {
-        echo "wanted lenet, networks, attacks or pass, found $what" >&2
+    [[ $what =~ ^(lenet|networks|attacks|iterative|pass)$ ]] || {
+        echo "wanted lenet, networks, attacks, iterative or pass, found $what" >&2
         exit 2
     }
 done
@@ -24,6 +24,7 @@ for what; do
     lenet) cargo bench --quiet -p lots-nn --bench peers ;;
     networks) cargo bench --quiet -p lots-nn --bench networks ;;
     attacks) cargo bench --quiet -p lots --bench attacks ;;
+    iterative) cargo bench --quiet -p lots --bench iterative ;;
     pass) cargo bench --quiet -p lots --bench pass ;;
     esac
 done

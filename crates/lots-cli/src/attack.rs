@@ -6,8 +6,8 @@ use std::sync::atomic::Ordering;
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum, value_parser};
 use lots::attack::{
-    Attack, Attacked, Decision, Extent, Fgs, Fgv, Goal, HotCold, Lots, Magnify, Method, Reduce,
-    Target, Units, attack,
+    Attack, Attacked, Decision, Extent, Fgs, Fgv, Goal, HotCold, IterativeLots, Lots, Magnify,
+    Method, Reduce, Target, Units, attack,
 };
 use lots::{
     Ending, L2, Linf, NamedImage, Record, Representation, Results, doubts, find_class,
@@ -23,6 +23,7 @@ use crate::model::{Fit, Model};
 use crate::output::{narrow, print, print_json, reader_left, table, tell};
 use crate::progress::attacks as progress;
 use crate::signal::stop_on_signal;
+use crate::walk::WalkArguments;
 
 #[derive(Args)]
 #[command(after_help = "\
@@ -30,6 +31,10 @@ Writes DIR/records.jsonl, a line of JSON for each result, and for each image
 found a PNG of 8 bits and a PNG of the perturbation: grey where nothing changes,
 black and white at the largest change. Without --linf the image is the smallest
 one found on the ray that reaches the goal.
+
+iterative-lots leaves the ray: it computes the direction anew after every step,
+and where it has arrived it searches back towards the origin. Its perturbations
+are smaller; its step counts steps.
 
 With --json, one object a line and result, as in records.jsonl, but with paths
 as seen from here.
@@ -43,6 +48,8 @@ Examples, on a network that `lots train lenet --out lenet.onnx` has trained:
   lots attack lenet.onnx --origin mnist:test:4 --target mnist:test:9 --out found
   lots attack lenet.onnx --origin mnist:test:4 --method reduce --out reduced
   lots attack lenet.onnx --origin my.png --label 3 --method fgs --out fgs
+  lots attack lenet.onnx --origin mnist:test:4 --target mnist:test:9 \
+    --goal target --method iterative-lots --layer ip1 --out walked
 
 And on a network that only extracts features, such as the demo's:
   lots attack face_descriptor.onnx --gallery people --threshold 0.6 \\
@@ -54,7 +61,7 @@ pub(crate) struct Arguments {
     /// Image to start from: a PNG file, one image of a data set such as mnist:test:17, or a folder; repeat for more
     #[arg(long = "origin", value_name = "IMG", required = true)]
     origins: Vec<String>,
-    /// Image whose representation leads the way (lots), or whose class is the goal; repeat for one result each
+    /// Image whose representation leads the way (lots, iterative-lots), or whose class is the goal; repeat for one result each
     #[arg(long = "target", value_name = "IMG")]
     targets: Vec<String>,
     /// Instead of targets, what the layer sees in them, as `lots represent` writes it; each row is a target
@@ -87,6 +94,8 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     gallery: GalleryArguments,
     #[command(flatten)]
+    walk: WalkArguments,
+    #[command(flatten)]
     out: OutFolder,
     #[command(flatten)]
     threads: Threads,
@@ -98,6 +107,8 @@ pub(crate) struct Arguments {
 pub(crate) enum Name {
     /// From what a layer sees in the origin towards what it sees in the target
     Lots,
+    /// As lots, with a direction that is computed anew after every step
+    IterativeLots,
     /// More of what a layer sees in the origin
     Magnify,
     /// Less of what a layer sees in the origin
@@ -117,7 +128,12 @@ impl Name {
 
     /// Whether the user chooses the layer; else it is that of the logits.
     pub(crate) fn has_layer(self) -> bool {
-        matches!(self, Self::Lots | Self::Magnify | Self::Reduce)
+        matches!(self, Self::Lots | Self::IterativeLots | Self::Magnify | Self::Reduce)
+    }
+
+    /// Whether a target's representation leads the way.
+    pub(crate) fn is_led(self) -> bool {
+        matches!(self, Self::Lots | Self::IterativeLots)
     }
 
     /// One for each of `layers`, or each `hot` class, or one.
@@ -130,6 +146,7 @@ impl Name {
             |method: fn(LayerId) -> Box<dyn Method>| layers.iter().copied().map(method).collect();
         match self {
             Self::Lots => at(|layer| Box::new(Lots(layer))),
+            Self::IterativeLots => at(|layer| Box::new(IterativeLots::new(layer))),
             Self::Magnify => at(|layer| Box::new(Magnify(layer))),
             Self::Reduce => at(|layer| Box::new(Reduce(layer))),
             Self::Fgs => vec![Box::new(Fgs)],
@@ -177,22 +194,26 @@ impl Arguments {
     fn check(&self) -> Result<()> {
         let method = self.method.text();
         let is_led = !self.targets.is_empty() || !self.representations.is_empty();
-        if self.method == Name::Lots && !is_led {
+        if self.method.is_led() && !is_led {
             bail!(
-                "lots goes from an origin towards a target, found no --target; give an image with \
+                "{method} goes from an origin towards a target, found no --target; give an image with \
                  --target, or take --method magnify or reduce"
             );
         }
-        if self.method != Name::Lots && !self.representations.is_empty() {
+        if !self.method.is_led() && !self.representations.is_empty() {
             bail!(
-                "--method {method} takes no --target-representation: it is for lots; leave it away"
+                "--method {method} takes no --target-representation: it is for lots and iterative-lots; leave it \
+                 away"
             );
+        }
+        if let (false, Some(option)) = (self.method == Name::IterativeLots, self.walk.given()) {
+            bail!("--method {method} takes no {option}: it is for iterative-lots; leave it away");
         }
         if !self.method.has_layer() {
             let (option, rest) = if self.layers.is_given() {
                 ("--layer", "it starts from the logits")
             } else if self.units.is_some() {
-                ("--units", "it is for lots, magnify and reduce")
+                ("--units", "it is for lots, iterative-lots, magnify and reduce")
             } else {
                 ("", "")
             };
@@ -209,7 +230,7 @@ impl Arguments {
                 "--goal target needs a target, found no --target; give one, or a class as --goal"
             );
         }
-        if self.method != Name::Lots && !is_target && !self.targets.is_empty() {
+        if !self.method.is_led() && !is_target && !self.targets.is_empty() {
             bail!(
                 "--method {method} takes no --target, unless its class is the goal; leave --target \
                  away, or add --goal target"
@@ -279,6 +300,11 @@ impl Arguments {
             Some("all") | None => (0..decision.names().len()).collect(),
             Some(name) => vec![class(decision, name).context("--hot: wanted a class or all")?],
         };
+        if self.method == Name::IterativeLots {
+            let walk = self.walk.walk(self.linf, network)?;
+            let method = |layer| Box::new(IterativeLots { layer, walk: walk.clone() }) as _;
+            return Ok(layers.into_iter().map(method).collect());
+        }
         Ok(self.method.methods(&layers, hot))
     }
 
@@ -297,7 +323,9 @@ impl Arguments {
         if targets.is_empty() {
             targets.push(None);
         }
-        let extent = self.linf.map_or(Extent::Smallest, Extent::Linf);
+        // A walk has it as its budget.
+        let fixed = self.linf.filter(|_| self.method != Name::IterativeLots);
+        let extent = fixed.map_or(Extent::Smallest, Extent::Linf);
         let units = self.units.as_ref();
         let is_every_hot = self.hot.as_deref().is_none_or(|hot| hot == "all");
         let mut attacks = Vec::new();
@@ -312,7 +340,8 @@ impl Arguments {
                         _ => target.and_then(|target| classes[target.image()?]),
                     };
                     let ways = [class, method.hot()];
-                    let is_own = ways.iter().any(|way| way.is_some() && *way == classes[origin]);
+                    let is_own = !self.walk.ends_near()
+                        && ways.iter().any(|way| way.is_some() && *way == classes[origin]);
                     // Of one origin, whatever is asked for is tried.
                     if origins == 1 || !is_own {
                         attacks.push(Attack {
@@ -409,6 +438,11 @@ pub(crate) fn keep(
 ) -> Result<Record> {
     let layer = layer(network, attack.method.layer().unwrap_or(decision.layer()))?;
     let mut record = Record::new(network.name(), layer, decision, images, attack, attacked)?;
+    for (also, weight) in attack.method.walk().into_iter().flat_map(|walk| &walk.also) {
+        let name = &self::layer(network, *also)?.name;
+        record.layer += &format!(" + {weight} {name}");
+        record.layer_index = None;
+    }
     let image = attacked.outcome.image().map(|found| &found.image);
     results.add(&mut record, &images[attack.origin].image, image)?;
     Ok(record)

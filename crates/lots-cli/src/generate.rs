@@ -212,7 +212,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
 impl Arguments {
     /// Refuses options that do not go together.
     fn check(&self) -> Result<()> {
-        let is_led = self.methods.contains(&Name::Lots);
+        let is_led = self.methods.iter().any(|method| method.is_led());
         let options = [
             ("--target", self.target.is_some()),
             ("--per-class", self.per_class.get() > 1),
@@ -252,7 +252,7 @@ impl Arguments {
             };
             let hot = 0..decision.names().len();
             let methods = name.methods(&layers, hot);
-            if name == Name::Lots { led.extend(methods) } else { free.extend(methods) }
+            if name.is_led() { led.extend(methods) } else { free.extend(methods) }
         }
         Ok((free, led))
     }

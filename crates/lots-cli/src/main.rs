@@ -24,6 +24,7 @@ mod signal;
 mod table1;
 mod train;
 mod visualize;
+mod walk;
 
 use std::process::ExitCode;
 

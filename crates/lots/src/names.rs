@@ -60,6 +60,7 @@ pub fn method_title(method: &str) -> &str {
         "fgs" => "FGS",
         "fgv" => "FGV",
         "hot-cold" => "hot/cold",
+        "iterative-lots" => "iterative LOTS",
         "lots" => "LOTS",
         other => other,
     }

@@ -4,7 +4,7 @@ use lots_nn::LayerInfo;
 use serde::{Deserialize, Serialize};
 
 use crate::attack::{
-    Attack, Attacked, Decision, Extent, Goal, Outcome, Perturbed, Target, UNKNOWN, Units,
+    Attack, Attacked, Decision, Extent, Goal, Outcome, Perturbed, Target, UNKNOWN, Units, Walk,
 };
 use crate::data::NamedImage;
 use crate::measure::{Alignment, Breadth, Focus, L2, Linf, MeasureError, breadth, focus, measure};
@@ -47,10 +47,13 @@ pub struct Record {
     /// What that class is called.
     #[serde(default)]
     pub hot_name: Option<String>,
-    /// What counts as a success: `any`, `target`, or what a class is called.
+    /// What counts as a success: `any`, `target`, or what a class is called; `near` where a distance of representations does.
     pub goal: String,
     /// The L∞ norm that was fixed instead of a search, in grey levels.
     pub fixed_linf: Option<u8>,
+    /// How a method walked whose direction is computed anew at every image; `null` for a search along one.
+    #[serde(default)]
+    pub walk: Option<String>,
     /// What came of it.
     pub outcome: Ending,
     /// What the network says of the image.
@@ -63,9 +66,9 @@ pub struct Record {
     /// Likewise to the identity that the image is taken for, or, without an image, that is the goal.
     #[serde(default)]
     pub other: Option<Approach>,
-    /// How far along the direction, in grey levels of the pixel that changes most.
+    /// How far along the direction, in grey levels of the pixel that changes most; of a walk, the steps that it took.
     pub step: Option<f64>,
-    /// The largest step below that is known to miss; `null` where L∞ was fixed.
+    /// The largest step below that is known to miss; `null` where L∞ was fixed, and of a walk.
     pub missed: Option<f64>,
     /// Euclidean norm of the perturbation, in grey levels.
     pub l2: Option<L2>,
@@ -88,6 +91,9 @@ pub struct Record {
     /// Grey levels of the perturbation that one grey level of that PNG stands for.
     pub perturbation_scale: Option<f64>,
 }
+
+/// The goal of a walk that ends at a distance of representations.
+pub(crate) const NEAR: &str = "near";
 
 /// The distance to an identity of a gallery.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -159,7 +165,9 @@ impl Record {
         let is_class = origin_label < decision.names().len();
         let own = if is_class { origin_label } else { attacked.origin_class };
         let found = attacked.outcome.image();
+        let ends_near = attack.method.walk().is_some_and(Walk::ends_near);
         let goal = match attack.goal {
+            _ if ends_near => None,
             Goal::Any => None,
             Goal::Target => target.and_then(|target| target.label),
             Goal::Class(class) => Some(class),
@@ -186,6 +194,7 @@ impl Record {
             hot: attack.method.hot(),
             hot_name: attack.method.hot().map(name),
             goal: match attack.goal {
+                _ if ends_near => NEAR.to_owned(),
                 Goal::Any => "any".to_owned(),
                 Goal::Target => "target".to_owned(),
                 Goal::Class(class) => name(class),
@@ -194,6 +203,7 @@ impl Record {
                 Extent::Smallest | Extent::Beyond(_) => None,
                 Extent::Linf(linf) => Some(linf),
             },
+            walk: attack.method.walk().map(Walk::to_string),
             outcome: attacked.outcome.ending(),
             label: found.map(|found| found.class),
             label_name: found.map(|found| name(found.class)),

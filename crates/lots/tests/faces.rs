@@ -3,7 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "helpers of a test")]
 
 use lots::attack::{
-    Attack, Attacked, Decision, Distance, Extent, Gallery, Goal, Lots, Outcome, Target, attack,
+    Arrival, Attack, Attacked, Decision, Distance, Extent, Gallery, Goal, IterativeLots, Lots,
+    Outcome, Target, Walk, attack,
 };
 use lots::{Identity, Image, NamedImage, Representation, measure, represent};
 use lots_faces::{DESCRIPTOR, PORTRAITS};
@@ -11,6 +12,9 @@ use lots_nn::{Graph, LayerId};
 
 /// Two faces within it are the same person's.
 const THRESHOLD: f32 = 0.6;
+
+/// Nearer than portraits of one person need to be.
+const NEAR: f32 = 0.5;
 
 fn network() -> Graph {
     Graph::from_onnx(DESCRIPTOR, "face_descriptor.onnx").unwrap()
@@ -137,5 +141,36 @@ fn a_stolen_representation_is_enough() {
         let found = run(&portraits[..1], Target::Representation(&stolen), &lots);
         assert!(matches!(found.outcome, Outcome::Adversarial(_)), "{name}");
         assert_eq!(found, run(&portraits, Target::Image(2), &lots), "{name}");
+    }
+}
+
+/// Every portrait of one person towards every one of another: nearer than portraits of one person are, and next to nothing to
+/// see.
+#[test]
+fn step_by_step_anyone_is_anyone() {
+    let (network, portraits) = (network(), portraits());
+    let gallery = gallery(&network, &portraits);
+    let arrival = Arrival::Near { distance: Distance::Euclidean, within: NEAR };
+    let walk = Walk { arrival, size: 1.0, ..Walk::default() };
+    let method = IterativeLots { layer: network.output(), walk };
+    let pairs = [(0, 1), (0, 2), (0, 3), (1, 0), (2, 0), (3, 0)];
+    let attacks = pairs.map(|(origin, target)| Attack {
+        origin,
+        target: Some(Target::Image(target)),
+        method: &method,
+        goal: Goal::Any,
+        extent: Extent::Smallest,
+        units: None,
+    });
+    let results = attack(&network, &gallery, &portraits, &attacks);
+    for (attacked, (origin, target)) in results.zip(pairs) {
+        let Outcome::Adversarial(found) = attacked.unwrap().outcome else {
+            panic!("{origin} {target}")
+        };
+        let far = distances(&network, &found.image, &portraits[target..=target])[0];
+        let measures = measure(&portraits[origin].image, &found.image).unwrap();
+        println!("{origin} → {target}: {far} {measures:?}");
+        assert!(far < f64::from(NEAR), "{origin} {target}: {far}");
+        assert!(measures.pass.score >= 0.98, "{origin} {target}: {:?}", measures.pass);
     }
 }

@@ -80,6 +80,9 @@ fn every_method_writes_what_it_says() {
         ("--target mnist:test:9 --layer pool1 --units 3,7..12", 1),
         ("--target mnist:test:9 --goal target --layer ip2", 1),
         ("--target mnist:test:9 --goal 7 --layer ip2", 1),
+        ("--method iterative-lots --target mnist:test:9 --layer all", 4),
+        ("--method iterative-lots --target mnist:test:9 --goal target --layer ip1 --also conv2", 1),
+        ("--method iterative-lots --target mnist:test:9 --layer ip1 --units 3..400 --back 2", 1),
         ("--method magnify --linf 128", 4),
         ("--method reduce", 4),
         ("--method fgs", 1),
@@ -130,6 +133,64 @@ fn every_method_writes_what_it_says() {
             assert_eq!(files, 1 + 2 * images, "{line}");
         }
     }
+}
+
+/// Budgets, distances and further layers of walks, as records tell them.
+#[test]
+fn walks_keep_to_what_is_asked_for() {
+    let dir = workplace();
+    let base = "--origin four.png --target mnist:test:9 --method iterative-lots --layer ip1";
+    // What it was to do in words, and L∞, L2 and steps at most.
+    let cases = [
+        ("--linf 110", "at most 100 steps of 16 and 20 back, L∞ at most 110", 110.0, 1e9, 100.0),
+        (
+            "--l2 1100.5 --steps 40",
+            "at most 40 steps of 16 and 20 back, L2 at most 1100.5",
+            255.0,
+            1100.5,
+            40.0,
+        ),
+        ("--step-size 2.5 --back 0", "at most 100 steps of 2.5 and 0 back", 250.0, 1e9, 100.0),
+    ];
+    for (i, (line, walk, linf, l2, steps)) in cases.into_iter().enumerate() {
+        let (records, code) = attack(&dir, &format!("{base} {line} --out {i}"));
+        assert_eq!((records.len(), code), (1, 0), "{line}");
+        let record = &records[0];
+        check_image(&dir, record);
+        assert_eq!(record["walk"], walk, "{line}");
+        assert!(record["missed"].is_null() && record["fixed_linf"].is_null(), "{record}");
+        for (key, most) in [("linf", linf), ("l2", l2), ("step", steps)] {
+            assert!(record[key].as_f64().unwrap() <= most, "{line} {record}");
+        }
+    }
+    let (records, code) = attack(&dir, &format!("{base} --linf 1 --out tight"));
+    assert_eq!((&records[0]["outcome"], code), (&"not_found".into(), 1));
+
+    // The distance of representations that is left, by this side's own sums.
+    let network = Graph::from_onnx(network(), "lenet.onnx").unwrap();
+    let layer = network.find_layers("ip1").unwrap()[0];
+    let see = |image: Image| -> Vec<f64> {
+        let batch = images_batch(network.input(), &[image]).unwrap();
+        network.represent(batch.view(), layer).unwrap().iter().map(|&x| x.into()).collect()
+    };
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    let target = see(open_image("mnist:test:9").unwrap().image);
+    let origin = see(open_image("mnist:test:4").unwrap().image);
+    let euclidean = |a: &[f64]| (dot(a, a) - 2.0 * dot(a, &target) + dot(&target, &target)).sqrt();
+    let cosine = |a: &[f64]| 1.0 - dot(a, &target) / (dot(a, a) * dot(&target, &target)).sqrt();
+    let (far, wide) = (0.5 * euclidean(&origin), 0.3 * cosine(&origin));
+    let near = |within: String| {
+        let line = format!("{base} --within {within} --out {} --force", within.replace(':', "-"));
+        let (records, code) = attack(&dir, &line);
+        assert_eq!((&records[0]["goal"], code), (&"near".into(), 0), "{line}");
+        check_image(&dir, &records[0]);
+        see(Image::read_png(&dir.path().join(records[0]["image"].as_str().unwrap())).unwrap())
+    };
+    assert!(euclidean(&near(far.to_string())) <= far + 1e-6);
+    assert!(cosine(&near(format!("cosine:{wide}"))) <= wide + 1e-6);
+    let (records, _) = attack(&dir, &format!("{base} --also conv1:0.25 --also 4 --out also"));
+    assert_eq!(records[0]["layer"], "ip1 + 0.25 conv1 + 1 ip2");
+    assert!(records[0]["layer_index"].is_null());
 }
 
 #[test]
@@ -291,6 +352,33 @@ fn what_makes_no_sense_is_told_in_one_line() {
         ("none.png --method fgs", "no image \"none.png\"; wanted a PNG file or one image of"),
         ("mnist:test --method fgs", "is a data set (10000 image(s)), wanted one image; add its"),
         ("four.png --target none.png", "no image \"none.png\"; "),
+        (
+            "four.png --method iterative-lots",
+            "iterative-lots goes from an origin towards a target,",
+        ),
+        ("four.png --target four.png --steps 3", "--method lots takes no --steps: it is for iter"),
+        ("four.png --method fgs --within 3", "--method fgs takes no --within: it is for iterative"),
+        ("four.png --method iterative-lots --steps 0", "invalid value '0' for '--steps <N>'"),
+        (
+            "four.png --method iterative-lots --target mnist:test:9 --within cosine:x",
+            "wanted a distance above 0, such as 0.5 or cosine:0.1",
+        ),
+        (
+            "four.png --method iterative-lots --target mnist:test:9 --also conv2:x",
+            "--also conv2:x: wanted a number as weight, found \"x\"",
+        ),
+        (
+            "four.png --method iterative-lots --target mnist:test:9 --also conv2:-1",
+            "the weight of a layer has to be above 0, found -1",
+        ),
+        (
+            "four.png --method iterative-lots --target mnist:test:9 --also conv3",
+            "no layer \"conv3\" in lenet.onnx; layers: ",
+        ),
+        (
+            "four.png --method iterative-lots --target mnist:test:9 --step-size 0",
+            "a step of iterative-lots has to be above 0 grey levels, found 0",
+        ),
     ];
     let mut failures = Vec::new();
     for (line, wanted) in cases {

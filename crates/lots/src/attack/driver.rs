@@ -3,13 +3,16 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use lots_nn::{Cotangent, LayerId, LayerInfo, Network, Trace};
-use ndarray::{Array2, Array4, ArrayView1, Axis};
+use ndarray::{Array2, Array4, ArrayView1, ArrayView3, Axis};
 
+use super::aim::{Aim, Arrival};
 use super::decision::{Decision, Wanted};
-use super::method::Seen;
+use super::follow::{cotangents, follow};
+use super::method::cotangent;
 use super::pursuit::{Judged, Pursuit, check_count, pursue, whole_rows};
 use super::ray::Ray;
 use super::search::{Found, Search};
+use super::walk::{Place, Row, Walker};
 use super::{Attack, Attacked, Extent, Goal, Outcome, Perturbed, Target};
 use crate::batch::{batch_of, check_fits, images_batch};
 use crate::data::NamedImage;
@@ -100,24 +103,38 @@ impl Iterator for Attacks<'_> {
 }
 
 /// How far an attack has come.
-enum Progress {
+enum Progress<'f> {
     /// To its end.
     Ended(Attacked),
     /// It has a direction to go.
-    Underway(Box<Underway>),
+    Underway(Box<Underway<'f>>),
 }
 
-/// What an attack is about to do.
-struct Plan {
-    layer: LayerId,
-    wanted: Wanted,
-    cotangent: Vec<f32>,
+/// What an attack is about to do: what it sends back from its origin, and for what.
+struct Plan<'f> {
+    rows: Vec<Row>,
+    purpose: Purpose<'f>,
+}
+
+/// What directions are for.
+enum Purpose<'f> {
+    /// To search along it for what is wanted.
+    Ray(Wanted),
+    /// To take a first step.
+    Walk(Walker<'f>),
 }
 
 /// An attack that has a direction.
-struct Underway {
+struct Underway<'f> {
+    origin_class: usize,
     origin_scores: Vec<f32>,
-    pursuit: Pursuit,
+    way: Way<'f>,
+}
+
+/// Where an attack goes.
+enum Way<'f> {
+    Ray(Pursuit),
+    Walk(Walker<'f>),
 }
 
 /// The images of some attacks, forward to every layer that matters.
@@ -135,6 +152,11 @@ struct Forward<'a> {
 impl Forward<'_> {
     fn row(&self, position: usize) -> usize {
         self.positions.partition_point(|&p| p < position)
+    }
+
+    /// The pixels of an attack's origin.
+    fn origin(&self, attack: &Attack<'_>) -> Vec<f32> {
+        flat(self.pixels.index_axis(Axis(0), self.row(attack.origin)))
     }
 
     fn class(&self, position: usize) -> Option<usize> {
@@ -159,17 +181,15 @@ impl<'a> Attacks<'a> {
         let mut numbers = size(self.decision.layer())?;
         let mut end = 0;
         for (i, attack) in self.attacks.iter().enumerate() {
-            let layer = self.layer(attack);
-            if layers.insert(layer) {
-                match size(layer) {
-                    Ok(size) => numbers += size,
-                    // Those before it are run all the same.
-                    Err(_) if i > 0 => {
-                        end = if end == 0 { i } else { end };
-                        break;
-                    }
-                    Err(e) => return Err(e),
+            let added = self.layers(attack).filter(|&layer| layers.insert(layer)).map(size);
+            match added.sum::<Result<usize, Error>>() {
+                Ok(added) => numbers += added,
+                // Those before it are run all the same.
+                Err(_) if i > 0 => {
+                    end = if end == 0 { i } else { end };
+                    break;
                 }
+                Err(e) => return Err(e),
             }
             images.insert(attack.origin);
             images.extend(target_image(attack));
@@ -199,20 +219,27 @@ impl<'a> Attacks<'a> {
             let forward = self.forward(attacks)?;
             let (mut progress, error) = self.start(&forward, attacks)?;
             refused = error.or(refused);
-            let open = progress.iter_mut().filter_map(|one| match one {
-                Progress::Underway(underway) => Some(&mut underway.pursuit),
-                Progress::Ended(_) => None,
-            });
-            // A fixed step needs no search.
-            let open = open.filter(|pursuit| pursuit.found.is_none()).collect();
-            pursue(self.network, self.decision, open)?;
+            let (mut rays, mut walks) = (Vec::new(), Vec::new());
+            for one in &mut progress {
+                let Progress::Underway(underway) = one else { continue };
+                match &mut underway.way {
+                    // A fixed step needs no search.
+                    Way::Ray(pursuit) if pursuit.found.is_none() => rays.push(pursuit),
+                    Way::Ray(_) => {}
+                    Way::Walk(walker) => walks.push(walker),
+                }
+            }
+            pursue(self.network, self.decision, rays)?;
+            follow(self.network, self.decision, walks)?;
             let ends = attacks.iter().zip(progress).collect();
             ended = parallel::map(ends, |(attack, progress)| match progress {
                 Progress::Ended(attacked) => Ok(attacked),
                 Progress::Underway(underway) => {
-                    let Underway { origin_scores, pursuit } = *underway;
-                    let origin_class = pursuit.class;
-                    let outcome = self.end(pursuit, attack)?;
+                    let Underway { origin_class, origin_scores, way } = *underway;
+                    let outcome = match way {
+                        Way::Ray(pursuit) => self.end(pursuit, attack)?,
+                        Way::Walk(walker) => self.end_walk(walker)?,
+                    };
                     Ok(Attacked { origin_class, origin_scores, outcome })
                 }
             })
@@ -233,6 +260,9 @@ impl<'a> Attacks<'a> {
                 "{percent} % of the smallest step do not lead beyond it; give more than 100"
             );
             return Err(Error::Attack(problem));
+        }
+        if let Some(walk) = attack.method.walk() {
+            walk.check(attack)?;
         }
         if let Some(Target::Representation(stolen)) = attack.target {
             self.check_representation(attack, stolen)?;
@@ -259,7 +289,7 @@ impl<'a> Attacks<'a> {
         let pixels = batch_of(self.network.input(), &images)?;
         let layers: BTreeSet<LayerId> = attacks
             .iter()
-            .map(|attack| self.layer(attack))
+            .flat_map(|attack| self.layers(attack))
             .chain([self.decision.layer()])
             .collect();
         let layers: Vec<LayerId> = layers.into_iter().collect();
@@ -274,11 +304,11 @@ impl<'a> Attacks<'a> {
     }
 
     /// Sends the cotangents of all attacks back, or of those before the first that makes no sense.
-    fn start(
+    fn start<'f>(
         &self,
-        forward: &Forward<'_>,
-        attacks: &[Attack<'_>],
-    ) -> Result<(Vec<Progress>, Option<Error>), Error> {
+        forward: &'f Forward<'_>,
+        attacks: &'f [Attack<'_>],
+    ) -> Result<(Vec<Progress<'f>>, Option<Error>), Error> {
         let mut planned = Vec::new();
         let mut refused = None;
         for plan in parallel::map(attacks.iter().collect(), |attack| self.plan(forward, attack)) {
@@ -293,17 +323,17 @@ impl<'a> Attacks<'a> {
         let rows: Vec<Cotangent<'_>> = planned
             .iter()
             .zip(attacks)
-            .filter_map(|((_, plan), attack)| {
-                let Plan { layer, cotangent, .. } = plan.as_ref()?;
-                let image = forward.row(attack.origin);
-                Some(Cotangent { image, layer: *layer, values: cotangent })
-            })
+            .filter_map(|((_, plan), attack)| Some((plan.as_ref()?, attack)))
+            .flat_map(|(plan, attack)| cotangents(forward.row(attack.origin), &plan.rows))
             .collect();
         let directions = forward.trace.back_project(&rows)?;
         check_count(directions.len_of(Axis(0)), rows.len(), "directions for", "cotangents")?;
         let mut directions = directions.outer_iter();
         let starts = planned.into_iter().zip(attacks).map(|((class, plan), attack)| {
-            let start = plan.and_then(|plan| Some((plan.wanted, directions.next()?)));
+            let start = plan.map(|Plan { rows, purpose }| {
+                let own: Vec<_> = directions.by_ref().take(rows.len()).collect();
+                (purpose, own)
+            });
             (class, start, attack)
         });
         let progress = parallel::map(starts.collect(), |(class, start, attack)| {
@@ -312,28 +342,39 @@ impl<'a> Attacks<'a> {
             let ended = |origin_scores, outcome| {
                 Progress::Ended(Attacked { origin_class: class, origin_scores, outcome })
             };
-            let Some((wanted, direction)) = start else {
+            let Some((purpose, directions)) = start else {
                 return ended(origin_scores, Outcome::OriginMisclassified);
             };
-            let origin = forward.pixels.index_axis(Axis(0), forward.row(attack.origin));
-            let [origin, direction] = [origin, direction].map(|x| x.iter().copied().collect());
-            let Some(ray) = Ray::new(origin, direction, attack.method) else {
-                return ended(origin_scores, Outcome::NoDirection);
+            let mut directions: Vec<Vec<f32>> = directions.into_iter().map(flat).collect();
+            let way = match purpose {
+                Purpose::Ray(wanted) => {
+                    let direction = directions.pop().unwrap_or_default();
+                    let Some(ray) = Ray::new(forward.origin(attack), direction, attack.method)
+                    else {
+                        return ended(origin_scores, Outcome::NoDirection);
+                    };
+                    let search = Search::new(self.decision.distance(seen, wanted));
+                    let found = (!attack.extent.searches()).then_some(Found::Nothing);
+                    Way::Ray(Pursuit { ray, class, wanted, search, judged: None, found })
+                }
+                Purpose::Walk(mut walker) => {
+                    if !walker.go(directions) && walker.best.is_none() {
+                        return ended(origin_scores, Outcome::NoDirection);
+                    }
+                    Way::Walk(walker)
+                }
             };
-            let search = Search::new(self.decision.distance(seen, wanted));
-            let found = (!attack.extent.searches()).then_some(Found::Nothing);
-            let pursuit = Pursuit { ray, class, wanted, search, judged: None, found };
-            Progress::Underway(Box::new(Underway { origin_scores, pursuit }))
+            Progress::Underway(Box::new(Underway { origin_class: class, origin_scores, way }))
         });
         Ok((progress, refused))
     }
 
     /// The origin's class, and what to do unless that is not its label.
-    fn plan(
+    fn plan<'f>(
         &self,
-        forward: &Forward<'_>,
-        attack: &Attack<'_>,
-    ) -> Result<(usize, Option<Plan>), Error> {
+        forward: &'f Forward<'_>,
+        attack: &'f Attack<'_>,
+    ) -> Result<(usize, Option<Plan<'f>>), Error> {
         let no_class = |position: usize| {
             let name = &self.images[position].name;
             let problem =
@@ -346,10 +387,46 @@ impl<'a> Attacks<'a> {
         if self.images[attack.origin].label.is_some_and(|label| label != class) {
             return Ok((class, None));
         }
-        let layer = self.layer(attack);
         let wanted = self.wanted(attack, class, target)?;
-        let cotangent = self.cotangent(forward, attack, class, layer)?;
-        Ok((class, Some(Plan { layer, wanted, cotangent })))
+        // Whatever is wrong with the attack shows here.
+        let cotangent = self.cotangent(forward, attack, class)?;
+        if attack.method.walk().is_some() {
+            let mut walker = self.walker(forward, attack, class, wanted)?;
+            let rows = walker.look(self.decision, |layer| forward.seen(layer, attack.origin));
+            return Ok((class, Some(Plan { rows, purpose: Purpose::Walk(walker) })));
+        }
+        let rows = vec![Row { layer: self.layer(attack), cotangent }];
+        Ok((class, Some(Plan { rows, purpose: Purpose::Ray(wanted) })))
+    }
+
+    /// A walk that stands at its origin.
+    fn walker<'f>(
+        &self,
+        forward: &'f Forward<'_>,
+        attack: &'f Attack<'_>,
+        class: usize,
+        wanted: Wanted,
+    ) -> Result<Walker<'f>, Error> {
+        let missing = || Error::Attack("this method walks, found no way to".to_owned());
+        let walk = attack.method.walk().ok_or_else(missing)?;
+        let target = |layer| match attack.target? {
+            Target::Image(position) => Some(forward.seen(layer, position)),
+            Target::Representation(stolen) => Some(stolen.values.as_slice()),
+        };
+        let layer = self.layer(attack);
+        let aim = match (walk.arrival, target(layer)) {
+            (Arrival::Goal, _) => Aim::Class(wanted),
+            (Arrival::Near { distance, within }, Some(target)) => {
+                Aim::Near { layer, target, distance, within }
+            }
+            (Arrival::Near { .. }, None) => return Err(missing()),
+        };
+        let layers = [(layer, 1.0)].into_iter().chain(walk.also.iter().copied());
+        let places =
+            layers.map(|(layer, weight)| Place { layer, weight, target: target(layer) }).collect();
+        let units = attack.units.map(|units| Ok::<_, Error>((units, self.units(layer)?)));
+        let origin = forward.origin(attack);
+        Ok(Walker::new(attack.method, walk, units.transpose()?, class, aim, places, origin))
     }
 
     /// What to reach from the class `origin`; the network says `target` of the target.
@@ -391,27 +468,18 @@ impl<'a> Attacks<'a> {
         forward: &Forward<'_>,
         attack: &Attack<'_>,
         class: usize,
-        layer: LayerId,
     ) -> Result<Vec<f32>, Error> {
+        let layer = self.layer(attack);
         let origin = forward.seen(layer, attack.origin);
         let target = attack.target.map(|target| match target {
             Target::Image(position) => forward.seen(layer, position),
-            Target::Representation(stolen) => &stolen.values,
+            Target::Representation(stolen) => stolen.values.as_slice(),
         });
-        let mut cotangent = if attack.method.layer().is_some() {
-            attack.method.cotangent(&Seen { origin, target, class, measured: None })?
-        } else {
-            let scores = self.decision.scores(origin);
-            let target = target.map(|target| self.decision.scores(target));
-            let measured = self.decision.measured();
-            let seen = Seen { origin: &scores, target: target.as_deref(), class, measured };
-            self.decision.scores_vjp(origin, attack.method.cotangent(&seen)?)
-        };
+        let mut cotangent = cotangent(attack.method, self.decision, origin, target, class)?;
         if let Some(units) = attack.units {
-            let info = self.info(layer)?;
-            let count = info.shape.first().copied().unwrap_or(1);
+            let count = self.units(layer)?;
             if units.last() >= count {
-                let (name, last) = (&info.name, count - 1);
+                let (name, last) = (&self.info(layer)?.name, count - 1);
                 return Err(Error::Attack(format!(
                     "no unit {} in layer {name}; its units are 0–{last}",
                     units.last()
@@ -425,6 +493,17 @@ impl<'a> Attacks<'a> {
     /// Where the cotangent of an attack lies.
     fn layer(&self, attack: &Attack<'_>) -> LayerId {
         attack.method.layer().unwrap_or(self.decision.layer())
+    }
+
+    /// The same, and the further layers of a walk.
+    fn layers<'m>(&self, attack: &Attack<'m>) -> impl Iterator<Item = LayerId> + use<'m> {
+        let also = attack.method.walk().into_iter().flat_map(|walk| &walk.also);
+        [self.layer(attack)].into_iter().chain(also.map(|&(layer, _)| layer))
+    }
+
+    /// How many units a layer has.
+    fn units(&self, layer: LayerId) -> Result<usize, Error> {
+        Ok(self.info(layer)?.shape.first().copied().unwrap_or(1))
     }
 
     fn check_representation(
@@ -474,10 +553,7 @@ impl<'a> Attacks<'a> {
         };
         let is_met = wanted.is_met(judged.as_ref().map(|judged| judged.class));
         if attack.extent == Extent::Smallest && !is_met {
-            return Err(Error::Attack(
-                "the network gives another class to an image alone than in a batch; its results cannot be trusted"
-                    .to_owned(),
-            ));
+            return Err(other_alone());
         }
         let Some(Judged { class, scores }) = judged else { return Ok(Outcome::NotFound(None)) };
         let perturbed = Perturbed { image, class, scores, step, missed };
@@ -488,11 +564,41 @@ impl<'a> Attacks<'a> {
         })
     }
 
-    fn judge_alone(&self, image: &Image) -> Result<Option<Judged>, Error> {
-        let alone = images_batch(self.network.input(), std::slice::from_ref(image))?;
-        let row = whole_rows(self.network.represent(alone.view(), self.decision.layer())?, 1)?;
-        Ok(Judged::of(self.decision, row.as_slice().unwrap_or_default()))
+    /// The outcome of a walk that is at its end.
+    fn end_walk(&self, walker: Walker<'_>) -> Result<Outcome, Error> {
+        let Walker { best, aim, .. } = walker;
+        let Some(best) = best else { return Ok(Outcome::NotFound(None)) };
+        let (image, step) = (best.image(self.network.input()), best.steps as f32);
+        let Judged { class, scores } = if self.network.is_exact_in_batches() {
+            best.judged
+        } else {
+            let seen = self.represent_alone(&image, aim.layer(self.decision))?;
+            let judged = self.judge_alone(&image)?;
+            let is_met = aim.is_met(self.decision, &seen);
+            judged.filter(|_| is_met).ok_or_else(other_alone)?
+        };
+        Ok(Outcome::Adversarial(Perturbed { image, class, scores, step, missed: None }))
     }
+
+    fn judge_alone(&self, image: &Image) -> Result<Option<Judged>, Error> {
+        Ok(Judged::of(self.decision, &self.represent_alone(image, self.decision.layer())?))
+    }
+
+    fn represent_alone(&self, image: &Image, layer: LayerId) -> Result<Vec<f32>, Error> {
+        let alone = images_batch(self.network.input(), std::slice::from_ref(image))?;
+        let row = whole_rows(self.network.represent(alone.view(), layer)?, 1)?;
+        Ok(row.into_iter().collect())
+    }
+}
+
+fn other_alone() -> Error {
+    let problem = "the network gives another class to an image alone than in a batch; its results cannot be trusted";
+    Error::Attack(problem.to_owned())
+}
+
+/// A direction, number by number.
+pub(super) fn flat(direction: ArrayView3<'_, f32>) -> Vec<f32> {
+    direction.iter().copied().collect()
 }
 
 /// The position of the target, if it is an image.

@@ -19,6 +19,60 @@ pub enum Distance {
     Cosine,
 }
 
+impl Distance {
+    /// From one representation to another.
+    pub(super) fn between(self, a: &[f32], b: &[f32]) -> f64 {
+        match self {
+            Self::Euclidean => span(a, b),
+            Self::Cosine => 1.0 - cosine(a, b),
+        }
+    }
+
+    /// Adds `factor` times the slope of the distance from `centre`, with regard to `representation`, to `slope`. Where it
+    /// has none, at the centre itself or for the cosine with zero, it counts as flat.
+    pub(super) fn add_slope(
+        self,
+        centre: &[f32],
+        representation: &[f32],
+        factor: f64,
+        slope: &mut [f64],
+    ) {
+        // The slope is `to` times the centre plus `from` times the representation.
+        let (to, from) = match self {
+            Self::Euclidean => {
+                let span = span(centre, representation);
+                (-1.0 / span, 1.0 / span)
+            }
+            Self::Cosine => {
+                let (length, cosine) = (length(representation), cosine(centre, representation));
+                // The slope at the centre itself is nothing but rounding.
+                let to = if cosine > 1.0 - 1e-14 { f64::NAN } else { -1.0 / self::length(centre) };
+                (to / length, cosine / (length * length))
+            }
+        };
+        if to.is_finite() && from.is_finite() {
+            let (to, from) = (factor * to, factor * from);
+            for ((slope, &centre), &x) in slope.iter_mut().zip(centre).zip(representation) {
+                *slope += to * f64::from(centre) + from * f64::from(x);
+            }
+        }
+    }
+
+    /// By how much a distance may change where sums are rounded otherwise, if no representation is longer than `reach`. One
+    /// that is off by a share of its length moves a distance by no more than that, and a cosine by no more than that share.
+    fn rounding(self, representation: &[f32], reach: f64) -> f64 {
+        match self {
+            Self::Euclidean => ROUNDING * (length(representation) + reach),
+            Self::Cosine => 2.0 * ROUNDING,
+        }
+    }
+
+    /// As [`rounding`](Self::rounding), of the distance between the two.
+    pub(super) fn rounding_between(self, a: &[f32], b: &[f32]) -> f64 {
+        self.rounding(a, length(b))
+    }
+}
+
 /// What is called none of the identities.
 pub const UNKNOWN: &str = "unknown";
 
@@ -121,51 +175,23 @@ impl Decision for Gallery {
     }
 
     fn scores<'r>(&self, representation: &'r [f32]) -> Cow<'r, [f32]> {
-        let score = |centre: &Vec<f32>| -match self.distance {
-            Distance::Euclidean => span(centre, representation),
-            Distance::Cosine => 1.0 - cosine(centre, representation),
-        } as f32;
+        let score = |centre: &Vec<f32>| -self.distance.between(centre, representation) as f32;
         let unknown = self.threshold.map(|threshold| -threshold);
         self.centres.iter().map(score).chain(unknown).collect()
     }
 
-    /// Where a distance has no slope, at a centre itself or for the cosine with zero, it counts as flat; so does the
-    /// threshold.
+    /// The threshold counts as flat.
     fn scores_vjp(&self, representation: &[f32], cotangent: Vec<f32>) -> Vec<f32> {
         let mut slope = vec![0.0_f64; representation.len()];
         for (centre, c) in self.centres.iter().zip(cotangent) {
-            // Of the score: `to` times the centre plus `from` times the representation.
-            let (to, from) = match self.distance {
-                Distance::Euclidean => {
-                    let span = span(centre, representation);
-                    (1.0 / span, -1.0 / span)
-                }
-                Distance::Cosine => {
-                    let (length, cosine) = (length(representation), cosine(centre, representation));
-                    // The slope at the centre itself is nothing but rounding.
-                    let to =
-                        if cosine > 1.0 - 1e-14 { f64::NAN } else { 1.0 / self::length(centre) };
-                    (to / length, -cosine / (length * length))
-                }
-            };
-            if to.is_finite() && from.is_finite() {
-                let (to, from) = (f64::from(c) * to, f64::from(c) * from);
-                for ((slope, &centre), &x) in slope.iter_mut().zip(centre).zip(representation) {
-                    *slope += to * f64::from(centre) + from * f64::from(x);
-                }
-            }
+            self.distance.add_slope(centre, representation, -f64::from(c), &mut slope);
         }
         slope.into_iter().map(|x| x as f32).collect()
     }
 
-    /// A representation and a centre that are off by a share of their lengths move a distance by no more than that, and each
-    /// cosine by no more than that share; two scores differ by twice as much.
+    /// Two scores differ by twice what each may be off.
     fn rounding(&self, representation: &[f32]) -> f32 {
-        let size = match self.distance {
-            Distance::Euclidean => length(representation) + self.reach,
-            Distance::Cosine => 2.0,
-        };
-        (2.0 * ROUNDING * size) as f32
+        (2.0 * self.distance.rounding(representation, self.reach)) as f32
     }
 
     fn measured(&self) -> Option<Distance> {

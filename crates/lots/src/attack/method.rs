@@ -4,7 +4,9 @@ use std::fmt::Debug;
 
 use lots_nn::LayerId;
 
+use super::decision::Decision;
 use super::gallery::Distance;
+use super::walk::Walk;
 use crate::error::Error;
 
 /// A way to find a direction: a layer, and a cotangent to send back from it. The driver does the rest, so that no
@@ -28,6 +30,12 @@ pub trait Method: Debug + Send + Sync {
         None
     }
 
+    /// How it walks, if its direction is computed anew at every image that it comes to. Without, there is one direction, and
+    /// the search along it.
+    fn walk(&self) -> Option<&Walk> {
+        None
+    }
+
     /// What is done to the direction before it is scaled to a largest change of one grey level a step.
     fn finish(&self, _direction: &mut [f32]) {}
 }
@@ -35,7 +43,7 @@ pub trait Method: Debug + Send + Sync {
 /// What a method starts from: representations at its layer, or scores.
 #[derive(Clone, Copy, Debug)]
 pub struct Seen<'a> {
-    /// The representation, or the scores, of the origin.
+    /// The representation, or the scores, of the origin; of a walk, of the image that it has come to.
     pub origin: &'a [f32],
     /// The same of the target, if the attack has one.
     pub target: Option<&'a [f32]>,
@@ -43,4 +51,22 @@ pub struct Seen<'a> {
     pub class: usize,
     /// The distance that scores are below zero by; `None` for logits.
     pub measured: Option<Distance>,
+}
+
+/// The cotangent of `method` at a representation, of its own layer or of the decision's.
+pub(super) fn cotangent(
+    method: &dyn Method,
+    decision: &dyn Decision,
+    origin: &[f32],
+    target: Option<&[f32]>,
+    class: usize,
+) -> Result<Vec<f32>, Error> {
+    if method.layer().is_some() {
+        return method.cotangent(&Seen { origin, target, class, measured: None });
+    }
+    let scores = decision.scores(origin);
+    let target = target.map(|target| decision.scores(target));
+    let measured = decision.measured();
+    let seen = Seen { origin: &scores, target: target.as_deref(), class, measured };
+    Ok(decision.scores_vjp(origin, method.cotangent(&seen)?))
 }

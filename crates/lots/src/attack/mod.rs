@@ -1,32 +1,39 @@
 //! From origins, targets and a network to the smallest 8-bit images that change the class.
 //!
 //! A [`Method`] says which layer and which cotangent; everything else is the same for all of them and lies here: the
-//! direction `η = Jᵀ · cotangent`, and the line search along it on 8-bit images.
+//! direction `η = Jᵀ · cotangent`, and the line search along it on 8-bit images, or a [`Walk`] on which it is computed anew.
 
+mod aim;
 mod decision;
 mod driver;
+mod follow;
 mod gallery;
 mod gradient;
 mod hot_cold;
+mod iterative;
 mod method;
 mod pursuit;
 mod ray;
 mod representation;
 mod search;
 mod units;
+mod walk;
 
 use crate::image::Image;
 use crate::represent::Representation;
 
+pub use aim::Arrival;
 pub(crate) use decision::first_largest;
 pub use decision::{Argmax, Decision, Wanted};
 pub use driver::{Attacks, attack};
 pub use gallery::{Distance, Gallery, UNKNOWN};
 pub use gradient::{Fgs, Fgv, has_zero_loss};
 pub use hot_cold::HotCold;
+pub use iterative::IterativeLots;
 pub use method::{Method, Seen};
 pub use representation::{Lots, Magnify, Reduce};
 pub use units::Units;
+pub use walk::{Budget, Walk};
 
 /// One attack: a method on one origin. Images are positions in the list that [`attack()`] is given.
 #[derive(Clone, Copy, Debug)]
@@ -84,7 +91,7 @@ pub enum Goal {
     Class(usize),
 }
 
-/// How far to go along the direction.
+/// How far to go along the direction; for walks, always `Smallest`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Extent {
     /// To the smallest step found that reaches the goal.
@@ -119,9 +126,9 @@ pub struct Attacked {
 /// The result of an attack. None of them is an error.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
-    /// An image that reaches the goal.
+    /// An image that reaches the goal; of a walk, that has come to its [`Arrival`].
     Adversarial(Perturbed),
-    /// No image along the ray reaches the goal. At a fixed L∞ norm there is an image all the same, to look at, unless it has
+    /// No image along the ray, or on the walk, reaches the goal. At a fixed L∞ norm there is an image all the same, to look at, unless it has
     /// no class because the network's output is not finite.
     NotFound(Option<Perturbed>),
     /// The network takes the origin for another class than its label, so there is nothing to change.
@@ -130,7 +137,7 @@ pub enum Outcome {
     NoDirection,
 }
 
-/// An image on the ray.
+/// An image on the ray, or of the walk.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Perturbed {
     /// The image, as it was judged.
@@ -139,9 +146,10 @@ pub struct Perturbed {
     pub class: usize,
     /// The decision's scores of it.
     pub scores: Vec<f32>,
-    /// How far along the direction, in grey levels of the pixel that changes most.
+    /// How far along the direction, in grey levels of the pixel that changes most; of a walk, the steps that it took before it
+    /// arrived.
     pub step: f32,
-    /// The largest step below that is known to miss the goal, at most 1/64 away; `None` at a fixed L∞ norm. What lies
+    /// The largest step below that is known to miss the goal, at most 1/64 away; `None` at a fixed L∞ norm and of a walk. What lies
     /// further below was not all looked at: success along a ray is not monotone.
     pub missed: Option<f32>,
 }

@@ -6,7 +6,7 @@ use super::method::Method;
 use crate::image::Image;
 
 /// Adding and subtracting it rounds an f32 in 0–255 to a whole number, ties to even.
-const ROUNDER: f32 = 12_582_912.0;
+pub(super) const ROUNDER: f32 = 12_582_912.0;
 
 /// Pixels that are compared or added up at a time.
 const PART: usize = 32;
@@ -26,22 +26,7 @@ impl Ray {
         mut direction: Vec<f32>,
         method: &dyn Method,
     ) -> Option<Self> {
-        let is_finite = |direction: &[f32]| direction.iter().all(|x| x.is_finite());
-        if !is_finite(&direction) {
-            return None;
-        }
-        method.finish(&mut direction);
-        if !is_finite(&direction) {
-            return None;
-        }
-        let largest = direction.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
-        if largest == 0.0 {
-            return None;
-        }
-        for x in &mut direction {
-            *x /= largest;
-        }
-        Some(Self { origin, direction })
+        scale(&mut direction, method).then_some(Self { origin, direction })
     }
 
     /// Writes the image at `step` to `out`: whole numbers, 0–255, ties rounded to even.
@@ -85,15 +70,35 @@ impl Ray {
 
     /// The image at `step`.
     pub(super) fn image(&self, step: f32, input: &InputSpec) -> Image {
-        let InputSpec { channels, height, width, .. } = *input;
-        let mut pixels = vec![0; channels * height * width];
-        let mut values = self.pixels(step);
-        for channel in 0..channels {
-            let places = pixels.iter_mut().skip(channel).step_by(channels);
-            places.zip(&mut values).for_each(|(pixel, value)| *pixel = value as u8);
-        }
-        Image::of_checked([height, width, channels], pixels)
+        image_of(self.pixels(step), input)
     }
+}
+
+/// Makes `direction`, which may have any length, what `method` wants, with a largest change of one; `false` if it is zero or
+/// not finite.
+pub(super) fn scale(direction: &mut [f32], method: &dyn Method) -> bool {
+    let is_finite = |direction: &[f32]| direction.iter().all(|x| x.is_finite());
+    if !is_finite(direction) {
+        return false;
+    }
+    method.finish(direction);
+    let largest = direction.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
+    if !is_finite(direction) || largest == 0.0 {
+        return false;
+    }
+    direction.iter_mut().for_each(|x| *x /= largest);
+    true
+}
+
+/// The image of whole numbers 0–255 that lie as the network takes them.
+pub(super) fn image_of(mut values: impl Iterator<Item = f32>, input: &InputSpec) -> Image {
+    let InputSpec { channels, height, width, .. } = *input;
+    let mut pixels = vec![0; channels * height * width];
+    for channel in 0..channels {
+        let places = pixels.iter_mut().skip(channel).step_by(channels);
+        places.zip(&mut values).for_each(|(pixel, value)| *pixel = value as u8);
+    }
+    Image::of_checked([height, width, channels], pixels)
 }
 
 /// A pixel at a step along its direction: a whole number, 0–255, ties rounded to even.

@@ -8,7 +8,7 @@ use crate::data::NamedImage;
 use crate::error::DataError;
 use crate::image::{Fit, Image, perturbation};
 use crate::names::method_title;
-use crate::record::{Ending, Record};
+use crate::record::{Ending, NEAR, Record};
 
 /// Sides below this are shown as squares, larger ones smoothly.
 const COARSE: usize = 100;
@@ -178,7 +178,7 @@ pub(super) fn rounded(value: Option<f64>, decimals: usize) -> String {
 /// choose, the method.
 pub(crate) fn place(record: &Record) -> String {
     match record.method.as_str() {
-        "lots" | "magnify" | "reduce" => layer(record),
+        "lots" | "iterative-lots" | "magnify" | "reduce" => layer(record),
         method => method_title(method).to_owned(),
     }
 }
@@ -195,6 +195,7 @@ pub(super) fn layer(record: &Record) -> String {
 pub(crate) fn note(record: &Record) -> Option<String> {
     let way = match (record.method.as_str(), record.hot) {
         ("lots", _) => Some("towards the target".to_owned()),
+        ("iterative-lots", _) => Some("towards the target, step by step".to_owned()),
         ("magnify", _) => Some("magnified".to_owned()),
         ("reduce", _) => Some("reduced".to_owned()),
         (_, Some(hot)) => Some(format!("towards {}", called(&record.hot_name, hot))),
@@ -221,6 +222,7 @@ pub(crate) fn note(record: &Record) -> Option<String> {
 fn wish(record: &Record) -> String {
     match (record.goal.as_str(), record.target_label) {
         ("any", _) => "the class changes".to_owned(),
+        (NEAR, _) if record.walk.is_some() => "near the target".to_owned(),
         ("target", Some(label)) => format!("read as {}", called(&record.target_name, label)),
         ("target", None) => "read as the target".to_owned(),
         (class, _) => format!("read as {class}"),
@@ -242,6 +244,9 @@ pub(crate) fn missing(record: &Record) -> String {
             record.origin_name
         ),
         Ending::NoDirection => "Nothing comes back at the pixels: no direction to go.".to_owned(),
+        Ending::NotFound if record.walk.is_some() => {
+            format!("The walk does not come to where it is {}.", wish(record))
+        }
         Ending::NotFound if record.goal == "any" => {
             "No step in this direction changes the class.".to_owned()
         }

@@ -5,8 +5,8 @@ use std::sync::Mutex;
 
 use lots::NamedImage;
 use lots::attack::{
-    Argmax, Attack, Attacked, Extent, Fgs, Fgv, Goal, HotCold, Lots, Magnify, Method, Reduce,
-    attack,
+    Argmax, Attack, Attacked, Extent, Fgs, Fgv, Goal, HotCold, IterativeLots, Lots, Magnify,
+    Method, Reduce, attack,
 };
 use lots_nn::{Cotangent, Error, InputSpec, LayerId, LayerInfo, Network, Trace};
 use ndarray::{Array2, Array4, ArrayView3, ArrayView4};
@@ -52,6 +52,7 @@ fn alone_and_among_others_the_same_comes_out() {
         vec![Box::new(Fgs), Box::new(Fgv), Box::new(HotCold { hot: 8 })];
     for layer in network.find_layers("all").unwrap() {
         methods.push(Box::new(Lots(layer)));
+        methods.push(Box::new(IterativeLots::new(layer)));
         methods.push(Box::new(Magnify(layer)));
         methods.push(Box::new(Reduce(layer)));
     }

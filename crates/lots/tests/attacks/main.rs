@@ -12,3 +12,4 @@ mod plain_search;
 mod requests;
 mod table1;
 mod threshold;
+mod walks;

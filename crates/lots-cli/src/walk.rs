@@ -1,0 +1,106 @@
+//! How `iterative-lots` walks.
+
+use std::str::FromStr;
+
+use anyhow::{Result, bail};
+use clap::{Args, value_parser};
+use lots::attack::{Arrival, Budget, Distance, Walk};
+use lots_nn::{Graph, LayerId};
+
+use crate::arguments::one_layer;
+
+/// What belongs to methods that compute their direction anew at every image.
+#[derive(Args)]
+#[command(
+    next_help_heading = "Step by step (iterative-lots; --linf N then bounds every pixel's change)"
+)]
+pub(crate) struct WalkArguments {
+    /// At most so many steps [default: 100]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=1_000_000))]
+    steps: Option<u32>,
+    /// How far a step goes: grey levels of the pixel that changes most [default: 16]
+    #[arg(long, value_name = "GREY")]
+    step_size: Option<f32>,
+    /// Images that are tried on the way back to the origin, once the goal is reached; more find smaller perturbations [default: 20]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(..=1_000_000))]
+    back: Option<u32>,
+    /// Bounds the Euclidean norm of the perturbation, in grey levels
+    #[arg(long, value_name = "GREY", conflicts_with = "linf")]
+    l2: Option<f32>,
+    /// Instead of a class, reach a representation within this distance of the target's, such as 0.5 (Euclidean) or cosine:0.1
+    #[arg(long, value_name = "DISTANCE", conflicts_with = "goal")]
+    within: Option<Within>,
+    /// A further layer that leads the way, with a weight against --layer's 1, such as conv2 or conv2:0.5; repeat for more
+    #[arg(long, value_name = "LAYER[:WEIGHT]")]
+    also: Vec<String>,
+}
+
+/// A distance of representations.
+#[derive(Clone, Copy)]
+struct Within {
+    distance: Distance,
+    most: f32,
+}
+
+impl FromStr for Within {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (distance, number) = match text.split_once(':') {
+            Some(("cosine", number)) => (Distance::Cosine, number),
+            Some(("euclidean", number)) => (Distance::Euclidean, number),
+            _ => (Distance::Euclidean, text),
+        };
+        let most = number.parse().ok().filter(|most: &f32| most.is_finite() && *most > 0.0);
+        let most = most.ok_or("wanted a distance above 0, such as 0.5 or cosine:0.1")?;
+        Ok(Self { distance, most })
+    }
+}
+
+impl WalkArguments {
+    /// The first of its options that is given.
+    pub(crate) fn given(&self) -> Option<&'static str> {
+        let options = [
+            ("--steps", self.steps.is_some()),
+            ("--step-size", self.step_size.is_some()),
+            ("--back", self.back.is_some()),
+            ("--l2", self.l2.is_some()),
+            ("--within", self.within.is_some()),
+            ("--also", !self.also.is_empty()),
+        ];
+        options.into_iter().find_map(|(option, is_given)| is_given.then_some(option))
+    }
+
+    /// Whether a distance is what is to be reached.
+    pub(crate) fn ends_near(&self) -> bool {
+        self.within.is_some()
+    }
+
+    /// The walk that is asked for, with `linf` as its budget.
+    pub(crate) fn walk(&self, linf: Option<u8>, network: &Graph) -> Result<Walk> {
+        let default = Walk::default();
+        let near = |Within { distance, most }| Arrival::Near { distance, within: most };
+        Ok(Walk {
+            steps: self.steps.unwrap_or(default.steps),
+            size: self.step_size.unwrap_or(default.size),
+            arrival: self.within.map_or(default.arrival, near),
+            budget: self.l2.map(Budget::L2).or(linf.map(Budget::Linf)),
+            back: self.back.unwrap_or(default.back),
+            also: self.also.iter().map(|text| also(text, network)).collect::<Result<_>>()?,
+        })
+    }
+}
+
+/// A layer and its weight. Names of layers may hold colons.
+fn also(text: &str, network: &Graph) -> Result<(LayerId, f32)> {
+    let Some((layer, weight)) =
+        text.rsplit_once(':').filter(|_| network.find_layers(text).is_err())
+    else {
+        return Ok((one_layer(network, "--also", text)?, 1.0));
+    };
+    let layer = one_layer(network, "--also", layer)?;
+    match weight.parse() {
+        Ok(weight) => Ok((layer, weight)),
+        Err(_) => bail!("--also {text}: wanted a number as weight, found {weight:?}"),
+    }
+}
