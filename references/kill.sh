@@ -21,14 +21,16 @@ RANDOM=${2:-1}
 killed() {
     local seconds=$1 kills=0
     shift
-    while ((kills < 10)); do
-        local moment=$((RANDOM % (seconds * 10) + 3))
-        # The shell would tell each kill.
-        if (timeout --signal=KILL "$((moment / 10)).$((moment % 10))" "$@" --resume) >/dev/null 2>&1; then
-            break
-        fi
-        kills=$((kills + 1))
-    done
+    # The shell would tell each kill.
+    {
+        while ((kills < 10)); do
+            local moment=$((RANDOM % (seconds * 10) + 3))
+            if timeout --signal=KILL "$((moment / 10)).$((moment % 10))" "$@" --resume >/dev/null 2>&1; then
+                break
+            fi
+            kills=$((kills + 1))
+        done
+    } 2>/dev/null
     "$@" --resume >/dev/null
     echo "$kills kills"
 }

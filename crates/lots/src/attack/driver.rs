@@ -121,7 +121,7 @@ enum Purpose<'f> {
     /// To search along it for what is wanted.
     Ray(Wanted),
     /// To take a first step.
-    Walk(Walker<'f>),
+    Walk(Box<Walker<'f>>),
 }
 
 /// An attack that has a direction.
@@ -361,7 +361,7 @@ impl<'a> Attacks<'a> {
                     if !walker.go(directions) && walker.best.is_none() {
                         return ended(origin_scores, Outcome::NoDirection);
                     }
-                    Way::Walk(walker)
+                    Way::Walk(*walker)
                 }
             };
             Progress::Underway(Box::new(Underway { origin_class: class, origin_scores, way }))
@@ -393,7 +393,7 @@ impl<'a> Attacks<'a> {
         if attack.method.walk().is_some() {
             let mut walker = self.walker(forward, attack, class, wanted)?;
             let rows = walker.look(self.decision, |layer| forward.seen(layer, attack.origin));
-            return Ok((class, Some(Plan { rows, purpose: Purpose::Walk(walker) })));
+            return Ok((class, Some(Plan { rows, purpose: Purpose::Walk(Box::new(walker)) })));
         }
         let rows = vec![Row { layer: self.layer(attack), cotangent }];
         Ok((class, Some(Plan { rows, purpose: Purpose::Ray(wanted) })))

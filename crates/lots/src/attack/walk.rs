@@ -415,6 +415,8 @@ fn square_of_difference(a: &[f32], b: &[f32]) -> f64 {
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "what is compared has to be the same number")]
+#[expect(clippy::type_complexity, reason = "tables of cases")]
 mod tests {
     use proptest::prelude::*;
 
