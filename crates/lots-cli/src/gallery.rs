@@ -9,6 +9,7 @@ use lots::open_identities;
 use lots_nn::Graph;
 
 use crate::arguments::one_layer;
+use crate::images::images_md5;
 use crate::model::{Fit, Model};
 
 /// `--gallery` and what belongs to it.
@@ -54,6 +55,13 @@ impl GalleryArguments {
         let threshold = self.threshold.map(|threshold| format!(" within {threshold}"));
         let threshold = threshold.unwrap_or_default();
         Some(format!("{folder}, {distance} distance{threshold} at {layer}"))
+    }
+
+    /// The MD5 of its images; `None` without a gallery.
+    pub(crate) fn md5(&self) -> Result<Option<String>> {
+        let Some(folder) = &self.gallery else { return Ok(None) };
+        let identities = open_identities(folder)?;
+        Ok(Some(images_md5(identities.iter().flat_map(|identity| &identity.images))))
     }
 
     pub(crate) fn is_given(&self) -> bool {

@@ -9,9 +9,9 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 use clap::Args;
-use lots::attack::{Decision, Method};
+use lots::attack::{Decision, Method, UNKNOWN};
 use lots::report::count;
-use lots::set::{Choice, Common, Counts, Leader, Plan, SetFolder, is_set, leaders_of_set};
+use lots::set::{Choice, Common, Counts, Leader, Origins, Plan, SetFolder, is_set, leaders_of_set};
 use lots::{NamedImage, Split, doubts};
 use lots_nn::Graph;
 use serde::Serialize;
@@ -144,6 +144,33 @@ impl FromStr for Part {
     }
 }
 
+/// The origins.
+struct Chosen<'a> {
+    from: &'a Labelled,
+    picks: Vec<usize>,
+    fit: &'a Fit,
+    network: &'a Graph,
+}
+
+impl Origins for Chosen<'_> {
+    fn count(&self) -> usize {
+        self.picks.len()
+    }
+
+    fn label(&self, i: usize) -> Option<usize> {
+        self.from.label(self.picks[i])
+    }
+
+    fn position(&self, i: usize) -> usize {
+        self.from.position(self.picks[i])
+    }
+
+    fn image(&self, i: usize) -> Result<NamedImage, lots::Error> {
+        let image = self.from.image(self.picks[i], self.fit, self.network);
+        image.map_err(|e| lots::Error::Attack(format!("{e:#}")))
+    }
+}
+
 /// What `--json` prints.
 #[derive(Serialize)]
 struct Report<'a> {
@@ -168,15 +195,19 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     arguments.threads.start()?;
     let network = arguments.model.open()?;
     let decision = &*arguments.gallery.decision(&arguments.model, &arguments.fit, &network)?;
-    let Labelled { images: all, first } =
-        labelled(&arguments.data, Split::Train, &arguments.fit, &network, decision)?;
-    let count = arguments.limit.map_or(all.len(), NonZeroUsize::get).min(all.len());
-    let picks: Vec<usize> = (0..count).map(|i| i * all.len() / count).collect();
-    let positions: Vec<usize> = picks.iter().map(|&i| first + i).collect();
-    let origins: Vec<NamedImage> = picks.iter().map(|&i| all[i].clone()).collect();
+    let all = labelled(&arguments.data, Split::Train, &arguments.fit, &network, decision)?;
+    let count = arguments.limit.map_or(all.count(), NonZeroUsize::get).min(all.count());
+    // Evenly spread; wider than usize, for the product.
+    let pick = |i| (i as u128 * all.count() as u128 / count as u128) as usize;
+    let origins = Chosen {
+        from: &all,
+        picks: (0..count).map(pick).collect(),
+        fit: &arguments.fit,
+        network: &network,
+    };
     let (free, led) = arguments.methods(&network, decision)?;
-    let (leaders, choice) = arguments.leaders(&led, all, first, &network, decision)?;
-    for doubt in doubts(&network, decision.layer(), &origins[0].image)? {
+    let (leaders, choice) = arguments.leaders(&led, &origins, decision)?;
+    for doubt in doubts(&network, decision.layer(), &origins.image(0)?.image)? {
         tell(&format!("warning: {doubt}"));
     }
     let percents = arguments.percents();
@@ -184,7 +215,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
         network: &network,
         decision,
         origins: &origins,
-        positions: &positions,
         free: &free,
         led: &led,
         leaders: &leaders,
@@ -202,10 +232,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
         classes: decision.names().to_vec(),
         seed: arguments.seed.value,
         model: arguments.model.md5()?,
-        settings: arguments.settings(&network, &plan)?,
+        settings: arguments.settings(&network, &plan, decision)?,
     };
     let out = &arguments.out;
-    let set = SetFolder::open(&out.path, common, plan.shards(), arguments.resume.on, out.force)?;
+    // Other parts may have begun.
+    let goes_on = arguments.resume.on || arguments.shard.is_some();
+    let set = SetFolder::open(&out.path, common, plan.shards(), goes_on, out.force)?;
     arguments.make(&plan, &set)
 }
 
@@ -230,6 +262,16 @@ impl Arguments {
         }
         if self.resume.on && self.out.force {
             bail!("--resume goes on with what --force throws away; give one of them");
+        }
+        if self.shard.is_some() && self.out.force {
+            bail!("--force would throw away what other --shard have made; remove the folder first");
+        }
+        let same = |other: &str| {
+            let [other, out] = [Path::new(other), &self.out.path].map(Path::canonicalize);
+            other.ok().zip(out.ok()).is_some_and(|(other, out)| other == out)
+        };
+        if [Some(&self.data), self.target.as_ref()].into_iter().flatten().any(|data| same(data)) {
+            bail!("--out {} is where images come from; give another", self.out.path.display());
         }
         Ok(())
     }
@@ -257,43 +299,58 @@ impl Arguments {
         Ok((free, led))
     }
 
-    /// All that may lead, and what leads which origin; `all` are the images of --data, of which the first has position `first`.
+    /// All that may lead, and what leads which origin.
     fn leaders(
         &self,
         led: &[Box<dyn Method>],
-        all: Vec<NamedImage>,
-        first: usize,
-        network: &Graph,
+        origins: &Chosen<'_>,
         decision: &dyn Decision,
     ) -> Result<(Vec<Leader>, Choice)> {
         if led.is_empty() {
             return Ok((Vec::new(), Choice::Own(BTreeMap::new())));
         }
+        let (network, count) = (origins.network, self.per_class.get());
         let given = self.target.as_deref();
         let default = is_mnist(&self.data).then_some("mnist:train");
-        let Labelled { images, first } = match given.or(default) {
+        let own;
+        let from = match given.or(default) {
             Some(set) if is_set(Path::new(set)) => {
-                if self.random_targets || self.per_class.get() > 1 {
+                if self.random_targets || count > 1 {
                     bail!(
                         "the images of a set lead the origins that they were made from; leave --per-class and --random-targets away"
                     );
                 }
-                return Ok(leaders_of_set(Path::new(set))?);
+                return Ok(leaders_of_set(Path::new(set), origins)?);
             }
-            Some(data) => labelled(data, Split::Train, &self.fit, network, decision)?,
-            None => Labelled { images: all, first },
+            Some(data) => {
+                own = labelled(data, Split::Train, &self.fit, network, decision)?;
+                &own
+            }
+            None => origins.from,
         };
-        let leader = |(i, image)| Leader { image, index: first + i };
-        let mut leaders: Vec<Leader> = images.into_iter().enumerate().map(leader).collect();
-        let count = self.per_class.get();
-        if !self.random_targets {
+        let mut seen: BTreeMap<usize, usize> = BTreeMap::new();
+        let mut leaders = Vec::new();
+        for i in 0..from.count() {
+            let seen = seen.entry(from.label(i).unwrap_or_default()).or_default();
+            *seen += 1;
             // Those that never lead need no place.
-            let mut counts = BTreeMap::new();
-            leaders.retain(|leader| {
-                let seen: &mut usize = counts.entry(leader.image.label).or_default();
-                *seen += 1;
-                *seen <= count
-            });
+            if self.random_targets || *seen <= count {
+                let image = from.image(i, &self.fit, network)?;
+                leaders.push(Leader { image, index: from.position(i) });
+            }
+        }
+        let names = decision.names();
+        let missing: Vec<&str> = (0..names.len())
+            .filter(|class| !seen.contains_key(class) && names[*class] != UNKNOWN)
+            .map(|class| names[class].as_str())
+            .collect();
+        if !missing.is_empty() {
+            let more = if missing.len() > 10 { ", …" } else { "" };
+            let shown = missing[..missing.len().min(10)].join(", ");
+            tell(&format!(
+                "warning: nothing leads to {} classes: {shown}{more}; --target takes other images",
+                missing.len()
+            ));
         }
         let classes = Choice::classes(&leaders);
         let choice = match self.random_targets {
@@ -313,7 +370,12 @@ impl Arguments {
     }
 
     /// What the set depends on, as JSON. Names are those of the options.
-    fn settings(&self, network: &Graph, plan: &Plan<'_>) -> Result<String> {
+    fn settings(
+        &self,
+        network: &Graph,
+        plan: &Plan<'_>,
+        decision: &dyn Decision,
+    ) -> Result<String> {
         let methods = || plan.free.iter().chain(plan.led);
         let mut layers: Vec<&str> = Vec::new();
         for id in methods().filter_map(|method| method.layer()) {
@@ -324,13 +386,19 @@ impl Arguments {
         }
         let mut names: Vec<&str> = methods().map(|method| method.name()).collect();
         names.dedup();
-        let leaders = plan.leaders.iter().map(|leader| &leader.image);
+        let origins = (0..plan.origins.count()).map(|i| plan.origins.image(i));
+        let leaders = plan.leaders.iter().map(|leader| Ok(leader.image.clone()));
+        let mut broken = None;
+        let images =
+            origins.chain(leaders).map_while(|image| image.map_err(|e| broken = Some(e)).ok());
+        let data_md5 = images_md5(images);
+        broken.map_or(Ok(()), Err)?;
         let settings = json!({
             "version": VERSION,
             "model_md5": self.model.md5()?,
             "preprocessing": network.preprocessing().map(ToString::to_string),
             "data": self.data,
-            "data_md5": images_md5(plan.origins.iter().chain(leaders)),
+            "data_md5": data_md5,
             "limit": self.limit,
             "method": names,
             "layer": layers,
@@ -340,7 +408,9 @@ impl Arguments {
             "beyond": plan.percents.iter().map(|p| f64::from(*p) / 100.0).collect::<Vec<_>>(),
             "pass": self.pass,
             "seed": self.seed.value,
+            "classes": decision.names(),
             "gallery": self.gallery.description(),
+            "gallery_md5": self.gallery.md5()?,
         });
         Ok(serde_json::to_string_pretty(&settings)? + "\n")
     }
@@ -393,6 +463,10 @@ impl Arguments {
             print_json(&report)?;
         } else {
             print(&report.text())?;
+        }
+        if finished && counts.attempts == 0 && counts.origins > 0 {
+            tell("no origin could be attacked: the network misclassifies them all");
+            return Ok(Outcome::Incomplete);
         }
         if finished {
             return Ok(Outcome::Done);

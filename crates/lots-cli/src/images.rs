@@ -1,11 +1,12 @@
 //! Opening the images that commands are given.
 
+use std::borrow::Borrow;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use lots::attack::Decision;
 use lots::data::open_dataset_with_classes;
-use lots::{NamedImage, Split, find_class, hex, open_identities, open_image};
+use lots::{Dataset, NamedImage, Split, find_class, hex, open_identities, open_image};
 use lots_nn::Graph;
 use md5::{Digest, Md5};
 
@@ -44,15 +45,48 @@ pub(crate) fn open(
 }
 
 /// Images with their classes.
-pub(crate) struct Labelled {
-    /// At least one.
-    pub(crate) images: Vec<NamedImage>,
-    /// The position of the first in its data set; 0 in a folder of images.
-    pub(crate) first: usize,
+pub(crate) enum Labelled {
+    /// Those of a data set.
+    Data(Dataset),
+    /// Those of a folder of images, at the network's size.
+    Images(Vec<NamedImage>),
 }
 
-/// The images that `data` names, a data set or a folder that holds a folder of images for each class, at the size that `network`
-/// takes. Each has a label that is a class of `decision`.
+impl Labelled {
+    /// At least 1.
+    pub(crate) fn count(&self) -> usize {
+        match self {
+            Self::Data(data) => data.len(),
+            Self::Images(images) => images.len(),
+        }
+    }
+
+    pub(crate) fn label(&self, i: usize) -> Option<usize> {
+        match self {
+            Self::Data(data) => data.label(i),
+            Self::Images(images) => images[i].label,
+        }
+    }
+
+    /// In the whole data set, or in the folder.
+    pub(crate) fn position(&self, i: usize) -> usize {
+        match self {
+            Self::Data(data) => data.position(i),
+            Self::Images(_) => i,
+        }
+    }
+
+    /// Image `i` at the size that `network` takes.
+    pub(crate) fn image(&self, i: usize, fit: &Fit, network: &Graph) -> Result<NamedImage> {
+        match self {
+            Self::Data(data) => fit.apply(data.named(i), network),
+            Self::Images(images) => Ok(images[i].clone()),
+        }
+    }
+}
+
+/// The images that `data` names, a data set or a folder that holds a folder of images for each class. Each has a label that is a
+/// class of `decision`; the first is one that `network` takes.
 pub(crate) fn labelled(
     data: &str,
     prefer: Split,
@@ -64,9 +98,9 @@ pub(crate) fn labelled(
     if !holds_images(Path::new(data)) {
         let data = open_dataset_with_classes(data, prefer, names.len().min(256))?;
         data.labels_below(names.len())?;
-        let fit = |i| fit.apply(data.named(i), network);
-        let images = (0..data.len()).map(fit).collect::<Result<Vec<_>>>()?;
-        return Ok(Labelled { images, first: data.position(0) });
+        let labelled = Labelled::Data(data);
+        labelled.image(0, fit, network)?;
+        return Ok(labelled);
     }
     let images = open(&[data.to_owned()], fit, network, names)?;
     if let Some(NamedImage { name, .. }) = images.iter().find(|image| image.label.is_none()) {
@@ -76,7 +110,7 @@ pub(crate) fn labelled(
             network.name()
         );
     }
-    Ok(Labelled { images, first: 0 })
+    Ok(Labelled::Images(images))
 }
 
 /// Whether `data` are digits of MNIST as they are.
@@ -89,13 +123,19 @@ fn holds_images(path: &Path) -> bool {
     let is_image = |path: PathBuf| {
         path.is_dir() || path.extension().is_some_and(|end| end.eq_ignore_ascii_case("png"))
     };
-    path.read_dir().is_ok_and(|entries| entries.flatten().any(|entry| is_image(entry.path())))
+    let is_parquet =
+        |path: PathBuf| path.extension().is_some_and(|end| end.eq_ignore_ascii_case("parquet"));
+    let any = |is: &dyn Fn(PathBuf) -> bool| {
+        path.read_dir().is_ok_and(|entries| entries.flatten().any(|entry| is(entry.path())))
+    };
+    any(&is_image) && !any(&is_parquet)
 }
 
 /// The MD5 of the names, labels and pixels of images.
-pub(crate) fn images_md5<'i>(images: impl Iterator<Item = &'i NamedImage>) -> String {
+pub(crate) fn images_md5<I: Borrow<NamedImage>>(images: impl Iterator<Item = I>) -> String {
     let mut md5 = Md5::new();
-    for NamedImage { image, name, label } in images {
+    for image in images {
+        let NamedImage { image, name, label } = image.borrow();
         md5.update(format!("{name}\n{label:?} {}×{}\n", image.width(), image.height()));
         md5.update(image.pixels());
     }

@@ -90,7 +90,7 @@ impl PlanProgress {
     }
 
     pub(crate) fn show(&self, progress: &Progress, elapsed: Duration) {
-        let Progress { title, step: [step, steps], done: [done, of], unit, share } = progress;
+        let Progress { title, step: [step, steps], done: [done, of], unit, share, .. } = progress;
         let left = progress.left(elapsed).map_or_else(String::new, |left| {
             format!(", {} left", HumanDuration(Duration::from_secs(left.as_secs())))
         });

@@ -50,9 +50,9 @@ pub(crate) struct Arguments {
     /// lots-ip2; and beside the table: clean, mixed, improved-fgv, improved-hot-cold
     #[arg(long, value_name = "MODEL", value_delimiter = ',')]
     models: Vec<String>,
-    /// Train each fine-tuned network as often, to tell what is chance
-    #[arg(long, value_name = "N", default_value = "3")]
-    seeds: NonZeroU64,
+    /// Train each fine-tuned network as often, to tell what is chance [default: 3, with --quick 1]
+    #[arg(long, value_name = "N")]
+    seeds: Option<NonZeroU64>,
     /// A small version in ten minutes: a twentieth of samples and iterations, 200 test digits, one seed
     #[arg(long)]
     quick: bool,
@@ -74,7 +74,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
         let models = arguments.models.iter().map(find).collect::<Result<Vec<_>, _>>()?;
         Model::ALL.into_iter().filter(|model| models.contains(model)).collect()
     };
-    let seeds = if arguments.quick { 1 } else { arguments.seeds.get() };
+    let seeds = arguments.seeds();
     let out = &arguments.out;
     let reproduction = Reproduction::new(out, scale, &models, seeds);
     if reproduction.is_begun() && !arguments.resume.on {
@@ -99,15 +99,20 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
 }
 
 impl Arguments {
+    fn seeds(&self) -> u64 {
+        self.seeds.map_or(if self.quick { 1 } else { 3 }, NonZeroU64::get)
+    }
+
     fn scale(&self) -> Scale {
         let scale = if self.quick { Scale::QUICK } else { Scale::FULL };
-        Scale { limit: self.limit.map_or(scale.limit, NonZeroUsize::get), ..scale }
+        let limit = self.limit.map_or(scale.limit, NonZeroUsize::get);
+        Scale { limit: limit.min(Scale::FULL.limit), ..scale }
     }
 
     /// Writes the table of what there is, in all its forms, and prints it.
     fn write(&self, reproduction: &Reproduction, scale: &Scale) -> Result<()> {
         let tallies = reproduction.tallies()?;
-        let claims = claims(&tallies);
+        let claims = claims(&tallies, self.seeds());
         let comparison = reproduction.comparison()?;
         let missing: Vec<String> = reproduction.missing().into_iter().map(Subject::key).collect();
         let how = format!("`lots reproduce table1`: {}.", scale.words());

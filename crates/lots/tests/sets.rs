@@ -12,10 +12,10 @@ use lots::attack::{
     Argmax, Attack, Decision, Extent, Fgv, Goal, HotCold, Lots, Method, Outcome, Target, attack,
 };
 use lots::set::{
-    Choice, Common, Counts, Facts, Leader, Plan, Sample, SetFolder, is_set, leaders_of_set,
-    read_set_facts, read_set_images,
+    Choice, Common, Counts, Facts, Leader, Origins, Plan, Sample, SetFolder, is_set,
+    leaders_of_set, read_set_facts, read_set_images,
 };
-use lots::{NamedImage, Split, images_batch, l2, linf, open_dataset, pass};
+use lots::{Error, NamedImage, Split, images_batch, l2, linf, open_dataset, pass};
 use lots_nn::{Graph, Network, lenet};
 
 /// A LeNet without training, which tells digits apart somehow, and what sets are made of.
@@ -53,12 +53,35 @@ impl Workplace {
         Self { network, decision, origins, positions, free, led, leaders }
     }
 
+    fn first(&self, count: usize) -> Choice {
+        Choice::First { classes: Choice::classes(&self.leaders), count }
+    }
+}
+
+impl Origins for Workplace {
+    fn count(&self) -> usize {
+        self.origins.len()
+    }
+
+    fn label(&self, i: usize) -> Option<usize> {
+        self.origins[i].label
+    }
+
+    fn position(&self, i: usize) -> usize {
+        self.positions[i]
+    }
+
+    fn image(&self, i: usize) -> Result<NamedImage, Error> {
+        Ok(self.origins[i].clone())
+    }
+}
+
+impl Workplace {
     fn plan<'a>(&'a self, choice: &'a Choice, percents: &'a [u16]) -> Plan<'a> {
         Plan {
             network: &self.network,
             decision: &self.decision,
-            origins: &self.origins,
-            positions: &self.positions,
+            origins: self,
             free: &self.free,
             led: &self.led,
             leaders: &self.leaders,
@@ -67,10 +90,6 @@ impl Workplace {
             seed: 5,
             measures_pass: true,
         }
-    }
-
-    fn first(&self, count: usize) -> Choice {
-        Choice::First { classes: Choice::classes(&self.leaders), count }
     }
 }
 
@@ -269,8 +288,12 @@ fn images_of_a_set_lead_their_origins() {
     let folder = SetFolder::open(dir.path(), common("{}"), 1, false, false).unwrap();
     folder.make(&place.plan(&choice, &[100]), 0).unwrap();
     let samples = read(dir.path());
-    let (leaders, choice) = leaders_of_set(dir.path()).unwrap();
+    let (leaders, choice) = leaders_of_set(dir.path(), &place).unwrap();
     let Choice::Own(own) = &choice else { panic!("{choice:?}") };
+    let mut others = Workplace::new(3);
+    others.origins[0].label = others.origins[0].label.map(|label| (label + 1) % 10);
+    let message = leaders_of_set(dir.path(), &others).unwrap_err().to_string();
+    assert!(message.contains("it was made from other images; give the data"), "{message}");
     assert_eq!(leaders.len(), samples.len());
     for (i, (leader, sample)) in leaders.iter().zip(&samples).enumerate() {
         assert_eq!((leader.index, &leader.image.image), (i, &sample.image));
@@ -342,7 +365,7 @@ fn other_folders_and_files_are_refused() {
     }
     fs::write(set.path(0), &whole).unwrap();
     fs::create_dir(path("empty")).unwrap();
-    let missing = leaders_of_set(&path("empty")).unwrap_err().to_string();
+    let missing = leaders_of_set(&path("empty"), &place).unwrap_err().to_string();
     assert!(missing.contains("holds no set of perturbed images; make one with"), "{missing}");
     let split = open_dataset(&format!("{}:test", path("cut").display()), Split::Train);
     let split = split.unwrap_err().to_string();

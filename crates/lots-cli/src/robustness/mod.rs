@@ -182,7 +182,9 @@ impl Arguments {
     }
 
     fn images(&self, network: &Graph, decision: &dyn Decision) -> Result<Images> {
-        let all = labelled(&self.data, Split::Test, &self.fit, network, decision)?.images;
+        let all = labelled(&self.data, Split::Test, &self.fit, network, decision)?;
+        let image = |i| all.image(i, &self.fit, network);
+        let all = (0..all.count()).map(image).collect::<Result<Vec<_>>>()?;
         let targets = if is_mnist(&self.data) {
             let train = open_dataset("mnist:train", Split::Train)?;
             let first = first_of_each_class(&train, DEFAULT_CLASSES)?.into_iter();

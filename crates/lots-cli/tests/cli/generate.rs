@@ -144,7 +144,14 @@ fn what_makes_no_sense_is_told() {
         (&*format!("{generate} --layer ip9"), "no layer \"ip9\""),
         (&*format!("{generate} --target nowhere"), "no data set \"nowhere\""),
         ("generate lenet.onnx --data nowhere --out out", "no data set \"nowhere\""),
-        ("generate lenet.onnx --data digits --out digits", "digits is not empty and holds no set"),
+        (
+            "generate lenet.onnx --data mnist:train:0..9 --out digits",
+            "digits is not empty and holds no set",
+        ),
+        (
+            "generate lenet.onnx --data mnist:train:0..9 --out digits --force",
+            "digits is not empty and holds no set",
+        ),
         (
             "train lenet --data digits --data digits --out x",
             "2 --data are mixed in every batch, found no --mix",

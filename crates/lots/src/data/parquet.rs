@@ -180,6 +180,12 @@ fn widened<A, B: From<A>>(values: Vec<Option<A>>) -> Vec<Option<B>> {
 }
 
 fn unreadable(name: &str, error: &ParquetError) -> DataError {
+    if let ParquetError::General(text) = error
+        && text.contains("Disabled feature")
+    {
+        let problem = "is compressed in a way that is not read here, wanted snappy or none; write it again so";
+        return DataError::content(name, problem);
+    }
     DataError::content(name, format!("is no Parquet file that can be read: {error}"))
 }
 
@@ -192,7 +198,11 @@ pub(crate) fn parquet_files(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
     let mut files = Vec::new();
     for entry in folder.read_dir().map_err(refuse)? {
         let path = entry.map_err(refuse)?.path();
-        if path.extension().is_some_and(|end| end == "parquet") {
+        let is_parquet = path.extension().is_some_and(|end| end.eq_ignore_ascii_case("parquet"));
+        // As other readers do.
+        let is_hidden =
+            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(['.', '_']));
+        if is_parquet && !is_hidden && path.is_file() {
             files.push(path);
         }
     }

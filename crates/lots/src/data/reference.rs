@@ -66,7 +66,10 @@ pub fn open_dataset_with_classes(
     let reference = Reference::parse(spec).ok_or_else(|| DataError::Reference {
         wanted: "data set",
         spec: spec.to_owned(),
-        remedy: format!("known: {KNOWN}; a part of one: …:17 or …:0..100"),
+        remedy: match spec.strip_prefix(AUTHORS) {
+            Some(_) => format!("wanted the folder of InfiMNIST's files behind {AUTHORS}"),
+            None => format!("known: {KNOWN}; a part of one: …:17 or …:0..100"),
+        },
     })?;
     reference.open(prefer, classes)
 }

@@ -408,8 +408,12 @@ fn places(columns: &[Column]) -> impl Iterator<Item = Option<&Column>> {
     })
 }
 
-/// What the paper has of a column's method.
+/// What the paper has for a column: its FGS and FGV for those under the zero-loss rule.
 fn method_of(paper: Option<PublishedRow>, column: &Column) -> Option<Published> {
+    let has_rule = ["fgs", "fgv"].contains(&column.method.as_str());
+    if has_rule != column.zero_loss_rule {
+        return None;
+    }
     paper?.methods.into_iter().find(|method| method.method == column.method)
 }
 

@@ -23,6 +23,18 @@ pub fn is_set(folder: &Path) -> bool {
     folder.join(SETTINGS).exists()
 }
 
+/// What the set in `folder` was asked for, as JSON; `None` where there is none.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn set_settings(folder: &Path) -> Result<Option<String>, DataError> {
+    let path = folder.join(SETTINGS);
+    if !path.exists() {
+        return Ok(None);
+    }
+    fs::read_to_string(&path).map(Some).map_err(|e| DataError::read(shown(&path), e))
+}
+
 /// A folder that a set is written to, shard by shard.
 #[derive(Debug)]
 pub struct SetFolder {
@@ -55,12 +67,8 @@ impl SetFolder {
             _ => refuse(e),
         })?;
         let path = folder.join(SETTINGS);
-        let begun = match fs::read_to_string(&path) {
-            Err(e) if e.kind() == ErrorKind::NotFound => None,
-            text => Some(text.map_err(|e| DataError::read(shown(&path), e))?),
-        };
-        match begun {
-            _ if replace => {
+        match set_settings(folder)? {
+            Some(_) if replace => {
                 for old in parquet_files(folder)? {
                     fs::remove_file(&old).map_err(|e| DataError::write(shown(&old), e))?;
                 }
@@ -73,7 +81,7 @@ impl SetFolder {
                     return Err(DataError::content(shown(folder), problem));
                 }
             }
-            None if fs::read_dir(folder).map_err(refuse)?.next().is_some() => {
+            None if holds_anything(folder).map_err(refuse)? => {
                 let problem = format!("is not empty and holds no set; {REMEDY}");
                 return Err(DataError::content(shown(folder), problem));
             }
@@ -115,6 +123,16 @@ impl SetFolder {
         let files = parquet_files(&self.folder)?;
         Ok(files.iter().filter_map(|file| fs::metadata(file).ok()).map(|file| file.len()).sum())
     }
+}
+
+/// Whether there is more in a folder than what a kill may have left of a file in work.
+fn holds_anything(folder: &Path) -> std::io::Result<bool> {
+    for entry in fs::read_dir(folder)? {
+        if !entry?.file_name().to_string_lossy().starts_with(".lots-") {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Refuses to go on with a set in `folder` that was not asked for what is `wanted` now.

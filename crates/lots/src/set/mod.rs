@@ -8,7 +8,7 @@ mod plan;
 mod sample;
 mod shard;
 
-pub use folder::{SetFolder, is_set, read_set_facts, read_set_images};
-pub use plan::{Choice, Leader, Plan, leaders_of_set};
+pub use folder::{SetFolder, is_set, read_set_facts, read_set_images, set_settings};
+pub use plan::{Choice, Leader, Origins, Picked, Plan, leaders_of_set};
 pub use sample::{Counts, Facts, Sample};
 pub use shard::Common;

@@ -80,16 +80,59 @@ impl Choice {
     }
 }
 
+/// Where origins come from, image by image, so that memory need not hold them all.
+pub trait Origins: Sync {
+    /// How many there are.
+    fn count(&self) -> usize;
+
+    /// The label of origin `i`, which every origin must have.
+    fn label(&self, i: usize) -> Option<usize>;
+
+    /// The position of origin `i` in its data set.
+    fn position(&self, i: usize) -> usize;
+
+    /// Origin `i` with its label, as the network takes it.
+    ///
+    /// # Errors
+    /// When it does not fit.
+    fn image(&self, i: usize) -> Result<NamedImage, Error>;
+}
+
+/// Images of a data set as origins.
+#[derive(Clone, Debug)]
+pub struct Picked<'a> {
+    /// The data set.
+    pub data: &'a Dataset,
+    /// Which of its images.
+    pub picks: Vec<usize>,
+}
+
+impl Origins for Picked<'_> {
+    fn count(&self) -> usize {
+        self.picks.len()
+    }
+
+    fn label(&self, i: usize) -> Option<usize> {
+        self.data.label(self.picks[i])
+    }
+
+    fn position(&self, i: usize) -> usize {
+        self.data.position(self.picks[i])
+    }
+
+    fn image(&self, i: usize) -> Result<NamedImage, Error> {
+        Ok(self.data.named(self.picks[i]))
+    }
+}
+
 /// All attacks of a set: on each origin by each method, and by each method with a target towards each of its leaders.
 pub struct Plan<'a> {
     /// The network.
     pub network: &'a dyn Network,
     /// What makes its classes.
     pub decision: &'a dyn Decision,
-    /// The origins, with their labels.
-    pub origins: &'a [NamedImage],
-    /// The origins' positions in their data set.
-    pub positions: &'a [usize],
+    /// What is attacked.
+    pub origins: &'a dyn Origins,
     /// Methods without a target.
     pub free: &'a [Box<dyn Method>],
     /// Methods with one.
@@ -131,24 +174,24 @@ impl Plan<'_> {
 
     /// How many shards there are.
     pub fn shards(&self) -> usize {
-        self.origins.len().div_ceil(self.origins_per_shard())
+        self.origins.count().div_ceil(self.origins_per_shard())
     }
 
     /// The origins of a shard.
     pub fn origins_of(&self, shard: usize) -> Range<usize> {
         let each = self.origins_per_shard();
-        (shard * each).min(self.origins.len())..((shard + 1) * each).min(self.origins.len())
+        (shard * each).min(self.origins.count())..((shard + 1) * each).min(self.origins.count())
     }
 
     /// Attacks on all origins, as many as there are if none is misclassified.
     pub fn attempts(&self) -> usize {
         let hot = |origin: usize| {
-            let label = self.origins[origin].label;
+            let label = self.origins.label(origin);
             self.free.iter().filter(|m| m.hot().is_some() && m.hot() == label).count()
         };
         let ways =
             |origin| self.free.len() - hot(origin) + self.led.len() * self.leader_count(origin);
-        self.percents.len() * (0..self.origins.len()).map(ways).sum::<usize>()
+        self.percents.len() * (0..self.origins.count()).map(ways).sum::<usize>()
     }
 
     /// Makes a shard: what was found, origin by origin, and what is to be counted.
@@ -162,11 +205,12 @@ impl Plan<'_> {
         let mut listed: Vec<(usize, Step<'_>)> = Vec::new();
         let mut silent = Vec::new();
         let input = self.network.input();
-        let images: Vec<&NamedImage> = self.origins[range.clone()].iter().collect();
-        let pixels = batch_of(input, &images)?;
+        let origins = range.clone().map(|origin| self.origins.image(origin));
+        let origins: Vec<NamedImage> = origins.collect::<Result<_, _>>()?;
+        let pixels = batch_of(input, &origins.iter().collect::<Vec<_>>())?;
         let rows = self.network.represent(pixels.view(), self.decision.layer())?;
         for (origin, seen) in range.clone().zip(rows.outer_iter()) {
-            let image = &self.origins[origin];
+            let image = &origins[origin - range.start];
             let label = label(image)?;
             let seen = seen.to_vec();
             let class = self.decision.decide(&seen).ok_or_else(|| {
@@ -192,8 +236,7 @@ impl Plan<'_> {
         needed.sort_unstable();
         needed.dedup();
         let leaders = needed.iter().map(|&leader| self.leaders[leader].image.clone());
-        let images: Vec<NamedImage> =
-            leaders.chain(self.origins[range.clone()].iter().cloned()).collect();
+        let images: Vec<NamedImage> = leaders.chain(origins).collect();
         let place = |leader: usize| needed.partition_point(|&one| one < leader);
         let attacks: Vec<Attack<'_>> = listed
             .iter()
@@ -216,7 +259,8 @@ impl Plan<'_> {
             let results = results.by_ref().take(listed.len()).collect::<Result<Vec<_>, _>>()?;
             let pairs = listed.iter().zip(results).collect();
             let made = parallel::map(pairs, |((origin, step), result)| {
-                self.sample(*origin, step, silent[origin - range.start], result)
+                let from = &images[needed.len() + origin - range.start];
+                self.sample((*origin, from), step, silent[origin - range.start], result)
             });
             for sample in made {
                 samples.extend(sample?);
@@ -228,20 +272,19 @@ impl Plan<'_> {
 
     fn sample(
         &self,
-        origin: usize,
+        (origin, from): (usize, &NamedImage),
         step: &Step<'_>,
         zero_loss: bool,
         attacked: Attacked,
     ) -> Result<Option<Sample>, Error> {
         let Outcome::Adversarial(found) = attacked.outcome else { return Ok(None) };
-        let from = &self.origins[origin];
         let leader = step.leader.map(|leader| &self.leaders[leader]);
         let pass =
             if self.measures_pass { Some(pass(&from.image, &found.image)?.score) } else { None };
         let facts = Facts {
             label: label(from)?,
             adversarial_label: found.class,
-            origin: self.positions[origin],
+            origin: self.origins.position(origin),
             target: leader.map(|leader| leader.index),
             target_label: leader.map_or(step.method.hot(), |leader| leader.image.label),
             layer: self.layer(step.method)?.name.clone(),
@@ -258,7 +301,7 @@ impl Plan<'_> {
 
     /// What is done to an origin, in order.
     fn steps(&self, origin: usize) -> Vec<Step<'_>> {
-        let label = self.origins[origin].label;
+        let label = self.origins.label(origin);
         let other = |class: Option<usize>| class.is_none() || class != label;
         let leaders = self.leaders_of(origin);
         let free = self.free.iter().filter(|m| other(m.hot())).map(|m| (m, None));
@@ -274,9 +317,9 @@ impl Plan<'_> {
 
     fn leader_count(&self, origin: usize) -> usize {
         match self.choice {
-            Choice::Own(own) => own.get(&self.positions[origin]).map_or(0, Vec::len),
+            Choice::Own(own) => own.get(&self.origins.position(origin)).map_or(0, Vec::len),
             Choice::First { classes, count } | Choice::Random { classes, count } => {
-                let label = self.origins[origin].label;
+                let label = self.origins.label(origin);
                 let other = classes.iter().filter(|(class, _)| Some(**class) != label);
                 other.map(|(_, leaders)| leaders.len().min(*count)).sum()
             }
@@ -285,8 +328,8 @@ impl Plan<'_> {
 
     /// The leaders of an origin, class by class.
     fn leaders_of(&self, origin: usize) -> Vec<usize> {
-        let position = self.positions[origin];
-        let label = self.origins[origin].label;
+        let position = self.origins.position(origin);
+        let label = self.origins.label(origin);
         let others = |classes: &BTreeMap<usize, Vec<usize>>| -> Vec<Vec<usize>> {
             let other = classes.iter().filter(|(class, _)| Some(**class) != label);
             other.map(|(_, leaders)| leaders.clone()).collect()
@@ -334,14 +377,28 @@ fn label(image: &NamedImage) -> Result<usize, Error> {
     })
 }
 
-/// The images of the set in `folder` as leaders, and which of them lead which origin: those that were made from it.
+/// The images of the set in `folder` as leaders, and which of them lead which of `origins`: those that were made from it.
 ///
 /// # Errors
-/// When the folder holds no set, or it cannot be read.
-pub fn leaders_of_set(folder: &Path) -> Result<(Vec<Leader>, Choice), DataError> {
+/// When the folder holds no set, it cannot be read, or the set was made from other images: a label differs.
+pub fn leaders_of_set(
+    folder: &Path,
+    origins: &dyn Origins,
+) -> Result<(Vec<Leader>, Choice), DataError> {
+    let labels: BTreeMap<usize, Option<usize>> =
+        (0..origins.count()).map(|i| (origins.position(i), origins.label(i))).collect();
     let (mut leaders, mut own) = (Vec::new(), BTreeMap::<usize, Vec<usize>>::new());
     for (facts, images) in read_set_facts(folder)?.zip(read_set_images(folder)?) {
         for (facts, image) in facts?.into_iter().zip(images?) {
+            let label = labels.get(&facts.origin).copied().flatten();
+            if let Some(label) = label.filter(|label| *label != facts.label) {
+                let problem = format!(
+                    "has label {} for image {}, which has label {label} in the data: it was made from other images; give the \
+                     data that it was made from",
+                    facts.label, facts.origin
+                );
+                return Err(DataError::content(shown(folder), problem));
+            }
             let index = leaders.len();
             let name = format!("{}:{index}", shown(folder));
             own.entry(facts.origin).or_default().push(index);

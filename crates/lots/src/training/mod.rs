@@ -13,11 +13,13 @@ use crate::error::{DataError, Error};
 use crate::evaluation::classes;
 use crate::hex::hex;
 
+/// The key of how many steps a trained network has taken.
+pub(crate) const ITERATIONS: &str = "lots.training.iterations";
 /// Keys of what a checkpoint says of its training.
-const SEED: &str = "lots.training.seed";
+pub(crate) const SEED: &str = "lots.training.seed";
 const DATA: &str = "lots.training.data";
 const DATA_MD5: &str = "lots.training.data.md5";
-const START_MD5: &str = "lots.training.start.md5";
+pub(crate) const START_MD5: &str = "lots.training.start.md5";
 
 /// A training under way: a network, its optimiser and the images that it learns.
 ///
@@ -157,7 +159,7 @@ impl<'d> Training<'d> {
     pub fn finished(&self) -> Vec<u8> {
         let Settings { seed, data_md5, start_md5, .. } = &self.settings;
         self.trainer.finished(&own([
-            ("lots.training.iterations", &self.iteration().to_string()),
+            (ITERATIONS, &self.iteration().to_string()),
             (SEED, seed),
             (DATA_MD5, data_md5),
             (START_MD5, start_md5),
@@ -222,8 +224,7 @@ impl Settings {
     }
 }
 
-/// How many of `batch` images each of the data sets gives: by weight, at least one, and the first ones one more where it does
-/// not come out even.
+/// How many of `batch` images each of the data sets gives: by weight, rounded so that the sum is right, at least one.
 fn shares(weights: &[u32], batch: usize) -> Result<Vec<usize>, Error> {
     let refuse = |problem: String| Err(DataError::content("the mixture", problem).into());
     if weights.is_empty() || weights.len() > batch {
@@ -233,12 +234,19 @@ fn shares(weights: &[u32], batch: usize) -> Result<Vec<usize>, Error> {
         return refuse("has a data set of weight 0, wanted more; leave it away".to_owned());
     }
     let total: u64 = weights.iter().map(|&weight| u64::from(weight)).sum();
-    // One each, and the others by weight.
-    let others = (batch - weights.len()) as u64;
-    let part = |&weight: &u32| 1 + (others * u64::from(weight) / total) as usize;
+    let whole = |weight: u32| batch as u64 * u64::from(weight);
+    let part = |&weight: &u32| ((whole(weight) / total) as usize).max(1);
     let mut shares: Vec<usize> = weights.iter().map(part).collect();
-    let missing = batch - shares.iter().sum::<usize>();
-    shares.iter_mut().take(missing).for_each(|share| *share += 1);
+    // What is left goes where most was cut off; what was given to those below one is taken from the largest.
+    let mut order: Vec<usize> = (0..weights.len()).collect();
+    order.sort_by_key(|&i| std::cmp::Reverse(whole(weights[i]) % total));
+    let missing = batch.saturating_sub(shares.iter().sum());
+    order.iter().take(missing).for_each(|&i| shares[i] += 1);
+    for _ in 0..shares.iter().sum::<usize>().saturating_sub(batch) {
+        if let Some(largest) = shares.iter_mut().max() {
+            *largest -= 1;
+        }
+    }
     Ok(shares)
 }
 
@@ -287,13 +295,16 @@ mod tests {
 
     #[test]
     fn shares_by_hand() {
-        let cases: [(&[u32], &[usize]); 6] = [
+        let cases: [(&[u32], &[usize]); 9] = [
             (&[1], &[64]),
             (&[1, 1], &[32, 32]),
             (&[3, 1], &[48, 16]),
             (&[1, 1, 1], &[22, 21, 21]),
             (&[1000, 1], &[63, 1]),
-            (&[1, 1000], &[2, 62]),
+            (&[1, 1000], &[1, 63]),
+            (&[1, 3], &[16, 48]),
+            (&[1, 7], &[8, 56]),
+            (&[1, 1, 1000], &[1, 1, 62]),
         ];
         for (weights, wanted) in cases {
             assert_eq!(shares(weights, 64).unwrap(), wanted, "{weights:?}");

@@ -13,12 +13,15 @@ use super::steps::COMPARED;
 use super::tally::{METHODS, Tally, columns};
 use super::work::{Ended, Reproduction, Tell, WHOLE, facts_of, write_json};
 use crate::attack::{Argmax, Fgs, Fgv, HotCold, Lots, Method};
-use crate::data::{DEFAULT_CLASSES, Dataset, NamedImage, Split, open_dataset};
+use crate::data::{DEFAULT_CLASSES, Dataset, Split, open_dataset};
 use crate::error::{DataError, Error, shown};
 use crate::evaluation::evaluate;
 use crate::file::write_file;
 use crate::hex::hex;
-use crate::set::{Choice, Common, Counts, Facts, Leader, Plan, SetFolder, leaders_of_set};
+use crate::set::{
+    Choice, Common, Counts, Facts, Leader, Origins, Picked, Plan, SetFolder, leaders_of_set,
+    set_settings,
+};
 
 impl Reproduction {
     pub(super) fn make(&self, set: SetName, tell: &mut Tell<'_>) -> Result<Ended, Error> {
@@ -32,17 +35,16 @@ impl Reproduction {
                 (Vec::new(), lots(&network)?)
             }
         };
+        let data = open_dataset("mnist:train", Split::Train)?;
+        let origins = spread(&data, self.scale.origins);
         let (leaders, choice) = match set.leaders() {
-            Some(leaders) => leaders_of_set(&self.set_folder(leaders))?,
+            Some(leaders) => leaders_of_set(&self.set_folder(leaders), &origins)?,
             None => first_leaders()?,
         };
-        let data = open_dataset("mnist:train", Split::Train)?;
-        let (origins, positions) = spread(&data, self.scale.origins);
         let plan = Plan {
             network: &network,
             decision: &decision,
             origins: &origins,
-            positions: &positions,
             free: &free,
             led: &led,
             leaders: &leaders,
@@ -57,7 +59,7 @@ impl Reproduction {
             "model_md5": md5(&self.network_file(BASIC))?,
             "set": set.key(),
             "data": data.name(),
-            "origins": origins.len(),
+            "origins": origins.count(),
             "pass": false,
         });
         if run_plan(&plan, &folder, about, "samples", tell)?.is_none() {
@@ -78,14 +80,13 @@ impl Reproduction {
         let free: Vec<Box<dyn Method>> = free.collect();
         let (leaders, choice) = first_leaders()?;
         let data = open_dataset("mnist:test", Split::Test)?;
-        let (origins, positions) = spread(&data, self.scale.limit);
+        let origins = spread(&data, self.scale.limit);
         // Those of other seeds tell how certain the claims are, for which errors and L2 do.
         let measures_pass = subject.seed == 0;
         let plan = Plan {
             network: &network,
             decision: &decision,
             origins: &origins,
-            positions: &positions,
             free: &free,
             led: &led,
             leaders: &leaders,
@@ -101,13 +102,13 @@ impl Reproduction {
             "model_md5": md5,
             "set": METHODS.map(|(method, _)| method),
             "data": data.name(),
-            "origins": origins.len(),
+            "origins": origins.count(),
             "pass": measures_pass,
         });
         let Some(counts) = run_plan(&plan, &folder, about, "attacks", tell)? else {
             return Ok(Ended::Stopped);
         };
-        let attacked = match origins.len() {
+        let attacked = match origins.count() {
             count if count == data.len() => data.name().to_owned(),
             count => format!("{} ({count} of {}, evenly spread)", data.name(), data.len()),
         };
@@ -115,15 +116,17 @@ impl Reproduction {
         let tally = Tally {
             model: subject.model.key().to_owned(),
             seed: subject.seed,
+            scale: self.scale,
             md5,
             error_rate: evaluate(&network, &data, |_| ())?.error_rate,
             row,
             median_l2,
         };
-        write_json(&self.tally_file(subject), &tally)?;
         if measures_pass {
             write_file(&folder.join(WHOLE), b"")?;
-        } else {
+        }
+        write_json(&self.tally_file(subject), &tally)?;
+        if !measures_pass {
             // As large as those of the table, and nobody looks at them.
             fs::remove_dir_all(&folder).map_err(|e| DataError::write(shown(&folder), e))?;
         }
@@ -136,7 +139,8 @@ impl Reproduction {
         let decision = Argmax::of(&network)?;
         let data = open_dataset("mnist:test", Split::Test)?;
         let cells = self.cell_folder(BASIC);
-        let (leaders, choice) = leaders_of_set(&cells)?;
+        let all = spread(&data, self.scale.limit);
+        let (leaders, choice) = leaders_of_set(&cells, &all)?;
         let samples: Vec<Facts> = facts_of(&cells)?;
         let choice = match choice {
             // Samples by LOTS lead nowhere new.
@@ -148,17 +152,14 @@ impl Reproduction {
             }
             other => other,
         };
-        let (attacked, all) = spread(&data, self.scale.limit);
-        let count = COMPARED.min(all.len());
-        let picks = (0..count).map(|i| i * all.len() / count);
-        let (origins, positions): (Vec<NamedImage>, Vec<usize>) =
-            picks.map(|i| (attacked[i].clone(), all[i])).unzip();
+        let count = COMPARED.min(all.count());
+        let picks: Vec<usize> = (0..count).map(|i| all.picks[i * all.count() / count]).collect();
+        let origins = Picked { data: &data, picks };
         let led = lots(&network)?;
         let plan = Plan {
             network: &network,
             decision: &decision,
             origins: &origins,
-            positions: &positions,
             free: &[],
             led: &led,
             leaders: &leaders,
@@ -173,7 +174,7 @@ impl Reproduction {
             "model_md5": md5(&self.network_file(BASIC))?,
             "set": "lots towards samples by fgv and hot-cold",
             "data": data.name(),
-            "origins": origins.len(),
+            "origins": origins.count(),
             "pass": true,
         });
         if run_plan(&plan, &folder, about, "attacks", tell)?.is_none() {
@@ -187,7 +188,7 @@ impl Reproduction {
             .into_iter()
             .map(|facts| {
                 // Those of other origins had no chance.
-                let method = match positions.binary_search(&facts.origin) {
+                let method = match origins.picks.binary_search(&facts.origin) {
                     Ok(_) => facts.method,
                     Err(_) => String::new(),
                 };
@@ -211,9 +212,14 @@ fn run_plan(
     unit: &'static str,
     tell: &mut Tell<'_>,
 ) -> Result<Option<Counts>, Error> {
+    // What was made on another network, or of other digits, is of no use.
+    let settings = about.to_string();
+    if set_settings(folder)?.is_some_and(|made| made != settings) {
+        fs::remove_dir_all(folder).map_err(|e| DataError::write(shown(folder), e))?;
+    }
     let model = about.get("model_md5").and_then(|md5| md5.as_str()).unwrap_or_default().to_owned();
     let classes = plan.decision.names().to_vec();
-    let common = Common { classes, seed: plan.seed, model, settings: about.to_string() };
+    let common = Common { classes, seed: plan.seed, model, settings };
     let shards = plan.shards();
     let set = SetFolder::open(folder, common, shards, true, false)?;
     let attempts = plan.attempts() as u64;
@@ -250,14 +256,13 @@ fn lots(network: &Graph) -> Result<Vec<Box<dyn Method>>, Error> {
     Ok(layers.into_iter().map(|layer| Box::new(Lots(layer)) as _).collect())
 }
 
-/// At most `count` images, evenly spread, with their positions.
-fn spread(data: &Dataset, count: usize) -> (Vec<NamedImage>, Vec<usize>) {
-    let positions: Vec<usize> = data.spread(count).collect();
-    (positions.iter().map(|&i| data.named(i)).collect(), positions)
+/// At most `count` images, evenly spread.
+fn spread(data: &Dataset, count: usize) -> Picked<'_> {
+    Picked { data, picks: data.spread(count).collect() }
 }
 
 /// The MD5 of a file.
-fn md5(path: &Path) -> Result<String, DataError> {
+pub(super) fn md5(path: &Path) -> Result<String, DataError> {
     let bytes = fs::read(path).map_err(|e| DataError::read(shown(path), e))?;
     Ok(hex(&Md5::digest(bytes)))
 }

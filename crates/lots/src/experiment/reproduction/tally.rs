@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::steps::Scale;
 use crate::error::DataError;
 use crate::experiment::{Column, Row, Spread};
 use crate::set::{Counts, Facts, read_set_facts};
@@ -18,6 +19,8 @@ pub struct Tally {
     pub model: String,
     /// What its training followed from.
     pub seed: u64,
+    /// What was done: that of the run.
+    pub scale: Scale,
     /// The MD5 of its file.
     pub md5: String,
     /// Images of the whole test set that it misclassifies, as a part of all, 0–1.

@@ -27,9 +27,6 @@ impl Reproduction {
     ) -> Result<Ended, Error> {
         let Subject { model, seed } = subject;
         let iterations = self.scale.iterations(model);
-        if !tell(0, iterations, "iterations") {
-            return Ok(Ended::Stopped);
-        }
         let start =
             if model.is_tuned() { Graph::open(self.network_file(BASIC))? } else { lenet(seed) };
         let sources = model.sources();
@@ -42,6 +39,9 @@ impl Reproduction {
         } else {
             Training::start_mixed(start, &parts, seed)?
         };
+        if !tell(training.iteration(), iterations, "iterations") {
+            return Ok(Ended::Stopped);
+        }
         while training.iteration() < iterations {
             training.step()?;
             let done = training.iteration();

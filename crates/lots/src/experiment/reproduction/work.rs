@@ -8,14 +8,20 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use lots_nn::Graph;
+use md5::{Digest, Md5};
+
+use super::attacks::md5;
 use super::compare::Comparison;
-use super::models::{Model, SetName, Subject};
+use super::models::{BASIC, Model, SetName, Subject};
 use super::steps::{Scale, Step, Stock, steps};
 use super::tally::{METHODS, Tally};
 use super::training::Loaded;
 use crate::error::{DataError, Error, shown};
 use crate::file::write_file;
-use crate::set::{Facts, Sample, read_set_facts, read_set_images};
+use crate::hex::hex;
+use crate::set::{Facts, Sample, read_set_facts, read_set_images, set_settings};
+use crate::training::{ITERATIONS, SEED, START_MD5};
 
 /// A run in a folder.
 ///
@@ -50,12 +56,14 @@ pub struct Progress {
     pub unit: &'static str,
     /// How far the run is, 0–1, by what its steps usually take.
     pub share: f64,
+    /// What of that was there already when it came to it.
+    pub found: f64,
 }
 
 impl Progress {
     /// How long the rest takes, if it goes on as in the `elapsed` time since the run began; `None` at the very beginning.
     pub fn left(&self, elapsed: Duration) -> Option<Duration> {
-        let seconds = elapsed.as_secs_f64() * (1.0 - self.share) / self.share;
+        let seconds = elapsed.as_secs_f64() * (1.0 - self.share) / (self.share - self.found);
         Duration::try_from_secs_f64(seconds).ok()
     }
 }
@@ -67,16 +75,30 @@ pub(super) type Tell<'t> = dyn FnMut(u64, u64, &'static str) -> bool + 't;
 type Watch<'w> = dyn FnMut(&Progress) -> bool + 'w;
 
 impl Stock for Reproduction {
+    /// One of this scale, and of the network that is there, if it is.
     fn has_tally(&self, subject: Subject) -> bool {
-        self.tally_file(subject).exists()
+        let file = self.tally_file(subject);
+        let tally = file.exists().then(|| read_json::<Tally>(&file).ok()).flatten();
+        tally.is_some_and(|tally| {
+            let is_its = |file: &Path| md5(file).is_ok_and(|md5| md5 == tally.md5);
+            let network = self.network_file(subject);
+            tally.scale == self.scale && (!network.exists() || is_its(&network))
+        })
     }
 
+    /// One that was trained as this run would; Basic may be any.
     fn has_network(&self, subject: Subject) -> bool {
-        self.network_file(subject).exists()
+        let file = self.network_file(subject);
+        file.exists() && (subject == BASIC || self.is_trained_so(subject, &file))
     }
 
+    /// One that is complete, and was made on the Basic that is there.
     fn has_set(&self, set: SetName) -> bool {
-        self.set_folder(set).join(WHOLE).exists()
+        let folder = self.set_folder(set);
+        let basic = md5(&self.network_file(BASIC)).ok();
+        let made = set_settings(&folder).ok().flatten();
+        let is_its = basic.zip(made).is_some_and(|(basic, made)| made.contains(&basic));
+        folder.join(WHOLE).exists() && is_its
     }
 
     fn has_comparison(&self) -> bool {
@@ -85,6 +107,22 @@ impl Stock for Reproduction {
 
     fn has_cells(&self, subject: Subject) -> bool {
         self.cell_folder(subject).join(WHOLE).exists()
+    }
+}
+
+impl Reproduction {
+    /// Whether the network in `file` says that it was trained for as long, with this seed, and from the Basic that is there.
+    fn is_trained_so(&self, subject: Subject, file: &Path) -> bool {
+        let Ok(network) = Graph::open(file) else { return false };
+        let says = |key: &str, wanted: &str| {
+            network.metadata().any(|(found, value)| found == key && value == wanted)
+        };
+        let starts_so = !subject.model.is_tuned()
+            || Graph::open(self.network_file(BASIC))
+                .is_ok_and(|basic| says(START_MD5, &hex(&Md5::digest(basic.to_onnx()))));
+        says(ITERATIONS, &self.scale.iterations(subject.model).to_string())
+            && says(SEED, &subject.seed.to_string())
+            && starts_so
     }
 }
 
@@ -109,13 +147,29 @@ impl Reproduction {
         self.folder.join(RUN).exists()
     }
 
-    /// The networks that have no tally yet.
+    /// Whether the folder holds what no run has written.
+    fn is_foreign(&self) -> Result<bool, DataError> {
+        if !self.folder.exists() {
+            return Ok(false);
+        }
+        let entries =
+            self.folder.read_dir().map_err(|e| DataError::read(shown(&self.folder), e))?;
+        let names = entries.flatten().map(|entry| entry.file_name());
+        Ok(names.into_iter().any(|name| {
+            let is_temporary = name.to_string_lossy().starts_with(".lots-");
+            name != "models" && name != "tallies" && !is_temporary
+        }))
+    }
+
+    /// The networks that have no tally yet: those of this run, and others of the paper's table.
     pub fn missing(&self) -> Vec<Subject> {
         let step = |step| match step {
             Step::Measure(subject) if !self.has_tally(subject) => Some(subject),
             _ => None,
         };
-        self.steps().into_iter().filter_map(step).collect()
+        let rows = Model::ALL[..Model::ROWS].iter().map(|&model| Subject { model, seed: 0 });
+        let others = rows.filter(|row| !self.models.contains(&row.model) && !self.has_tally(*row));
+        self.steps().into_iter().filter_map(step).chain(others).collect()
     }
 
     /// Does all that is left. `watch` is told now and then how far it is.
@@ -124,6 +178,11 @@ impl Reproduction {
     /// When the folder holds a run of another scale, a file cannot be read or written, or training diverges.
     pub fn run(&self, watch: &mut Watch<'_>) -> Result<Ended, Error> {
         let run = self.folder.join(RUN);
+        if !self.is_begun() && self.is_foreign()? {
+            let problem =
+                "holds other things than networks and tallies of Table 1; give another --out";
+            return Err(DataError::content(shown(&self.folder), problem).into());
+        }
         if self.is_begun() {
             let begun: Scale = read_json(&run)?;
             if begun != self.scale {
@@ -140,14 +199,17 @@ impl Reproduction {
         let steps = self.steps();
         let costs: Vec<f64> = steps.iter().map(|step| step.cost(&self.scale)).collect();
         let total: f64 = costs.iter().sum();
-        let mut before = 0.0;
+        let (mut before, mut found) = (0.0, 0.0);
         let mut loaded = Loaded::default();
         for (i, (step, cost)) in steps.iter().zip(&costs).enumerate() {
             let title = step.title();
+            let mut begun = None;
             let mut tell = |done: u64, of: u64, unit: &'static str| {
-                let share = (before + cost * done as f64 / of.max(1) as f64) / total;
+                let part = cost * done as f64 / of.max(1) as f64;
+                let there = *begun.get_or_insert(part);
                 let (title, step) = (title.clone(), [i + 1, steps.len()]);
-                watch(&Progress { title, step, done: [done, of], unit, share })
+                let [share, found] = [before + part, found + there].map(|cost| cost / total);
+                watch(&Progress { title, step, done: [done, of], unit, share, found })
             };
             let ended = match *step {
                 Step::Train(subject) => self.train(subject, &mut loaded, &mut tell)?,
@@ -159,18 +221,19 @@ impl Reproduction {
                 return Ok(ended);
             }
             before += cost;
+            found += begun.unwrap_or(0.0);
         }
         Ok(Ended::Done)
     }
 
-    /// The tallies that there are, in the order of the table, and then of the seeds.
+    /// All tallies that there are, of networks that this run is not of, too; in the order of the table, and then of the seeds.
     ///
     /// # Errors
     /// When one cannot be read.
     pub fn tallies(&self) -> Result<Vec<(Subject, Tally)>, DataError> {
         let mut tallies = Vec::new();
         for seed in 0..self.seeds {
-            for &model in &self.models {
+            for model in Model::ALL {
                 let subject = Subject { model, seed };
                 if self.has_tally(subject) {
                     tallies.push((subject, read_json(&self.tally_file(subject))?));
