@@ -23,6 +23,7 @@ mod robustness;
 mod signal;
 mod table1;
 mod train;
+mod views;
 mod visualize;
 mod walk;
 

@@ -56,6 +56,12 @@ pub(crate) fn attacks(count: usize) -> ProgressBar {
         .unwrap_or_else(ProgressBar::hidden)
 }
 
+/// A bar over `count` steps; hidden where there is no terminal.
+pub(crate) fn steps(count: usize) -> ProgressBar {
+    bar(0, count as u64, "{wide_bar} {pos}/{len} steps  {eta} left")
+        .unwrap_or_else(ProgressBar::hidden)
+}
+
 /// A bar over `count` bytes; hidden where there is no terminal.
 pub(crate) fn bytes(count: u64) -> ProgressBar {
     bar(0, count, "{wide_bar} {bytes}/{total_bytes}  {eta} left")

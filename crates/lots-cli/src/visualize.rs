@@ -16,6 +16,7 @@ use crate::gallery::GalleryArguments;
 use crate::images::open;
 use crate::model::{Fit, Model};
 use crate::output::{narrow, print, table, tell};
+use crate::views::{self, Subject, View, ViewArguments};
 
 /// Results at each layer: a row of the figure.
 const COLUMNS: usize = 4;
@@ -29,15 +30,22 @@ DIR/figure.png and DIR/figure.svg show all of it, ready for a paper or a slide;
 beside them lie the single images and records, as `lots attack` writes them. Of
 several origins, each has a figure: figure-1.png, figure-2.png …
 
-With --json, one object a line and result, as in records.jsonl, but with paths
-as seen from here.
+--with METHOD adds what other methods show of the same layers. Three of them,
+and maximise, look at the unit that the image drives most: a channel where the
+layer has planes. DIR/comparison.png and .svg show LOTS beside them, view-*.png
+are the single pictures, and views.jsonl says what they are.
+
+With --json, one object a line and result, as in records.jsonl, then one a line
+and picture, as in views.jsonl, but with paths as seen from here.
 Exit code 0 if the figure is there, also where no step changes the class; 1 if
 stopped before.
 
 Examples:
   lots visualize lenet.onnx --origin mnist:test:4 --out seen
   lots visualize vgg_face.onnx --names names.txt --origin face.png --resize \\
-    --layer conv1_1 --layer conv5_1 --layer fc7 --out seen")]
+    --layer conv1_1 --layer conv5_1 --layer fc7 --out seen
+  lots visualize lenet.onnx --origin mnist:test:4 --out seen \\
+    --with saliency,deconvolution,guided,maximise,invert")]
 pub(crate) struct Arguments {
     #[command(flatten)]
     model: Model,
@@ -49,6 +57,8 @@ pub(crate) struct Arguments {
     /// Only these units of the layer (channels, where it has planes), from 0 and without the end, such as 3,7..12
     #[arg(long, value_name = "UNITS")]
     units: Option<Units>,
+    #[command(flatten)]
+    views: ViewArguments,
     /// L∞ norm of the perturbations that only serve to be looked at, in grey levels [default: 128 for grey images and 64
     /// for colour, as in the paper's figures 1 and 2]
     #[arg(long, value_name = "N", value_parser = value_parser!(u8).range(1..))]
@@ -72,8 +82,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     let network = arguments.model.open()?;
     let decision = &*arguments.gallery.decision(&arguments.model, &arguments.fit, &network)?;
     let images = arguments.images(&network, decision)?;
+    let layers = arguments.layers.of_or_default(&network)?;
     let mut methods: Vec<Box<dyn Method>> = Vec::new();
-    for layer in arguments.layers.of_or_default(&network)? {
+    for &layer in &layers {
         methods.push(Box::new(Magnify(layer)));
         methods.push(Box::new(Reduce(layer)));
     }
@@ -91,6 +102,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     for doubt in doubts(&network, decision.layer(), &images[0].image)? {
         tell(&format!("warning: {doubt}"));
     }
+    let subject = Subject {
+        network: &network,
+        images: &images,
+        layers: &layers,
+        units: arguments.units.as_ref(),
+    };
+    let looks = arguments.views.look(&subject)?;
     let mut results = Results::create(&arguments.out.path, arguments.out.force)?;
     let records =
         carry_out(&mut results, &network, decision, &images, &attacks, arguments.json.on)?;
@@ -101,14 +119,33 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     let exhibits = read_exhibits(results.folder())?;
     let some = exhibits.chunks(attacks.len() / images.len());
     for (i, (origin, exhibits)) in images.iter().zip(some).enumerate() {
-        let stem = match images.len() {
-            1 => "figure".to_owned(),
-            _ => format!("figure-{}", i + 1),
-        };
-        arguments.theme.write(&figure(origin, exhibits, linf)?, results.folder(), &stem)?;
+        let figure = figure(origin, exhibits, linf)?;
+        arguments.theme.write(&figure, results.folder(), &stem("figure", i, images.len()))?;
     }
     if !arguments.json.on {
         print(&text(&records, images.len(), &results))?;
+    }
+    let folder = results.folder();
+    let Some(views) = looks.carry_out(folder, arguments.json.on)? else {
+        tell(&format!("stopped; what was found until then is in {}", folder.display()));
+        return Ok(Outcome::Incomplete);
+    };
+    if views.is_empty() {
+        return Ok(Outcome::Done);
+    }
+    let some = exhibits.chunks(attacks.len() / images.len());
+    for (i, (origin, exhibits)) in images.iter().zip(some).enumerate() {
+        let lots: Vec<&Exhibit> = exhibits.chunks(COLUMNS).map(|row| &row[0]).collect();
+        let views: Vec<&View> = views.iter().filter(|view| view.is_of(i)).collect();
+        let figure = views::comparison(origin, &lots, &views, decision)?;
+        arguments.theme.write(&figure, folder, &stem("comparison", i, images.len()))?;
+        if !arguments.json.on {
+            print(&format!("\n{}, by other methods\n\n{}", origin.name, views::text(&views)))?;
+        }
+    }
+    if !arguments.json.on {
+        let files = figures("comparison", images.len());
+        print(&format!("\n{files} in {}: LOTS beside them\n", folder.display()))?;
     }
     Ok(Outcome::Done)
 }
@@ -157,6 +194,22 @@ fn figure(origin: &NamedImage, exhibits: &[Exhibit], linf: u8) -> Result<Grid> {
     })
 }
 
+/// What the figure of an origin is called, one of so many.
+fn stem(name: &str, origin: usize, origins: usize) -> String {
+    match origins {
+        1 => name.to_owned(),
+        _ => format!("{name}-{}", origin + 1),
+    }
+}
+
+/// The files of such figures.
+fn figures(name: &str, origins: usize) -> String {
+    match origins {
+        1 => format!("{name}.png and {name}.svg"),
+        _ => format!("{name}-1.png to {name}-{origins}.png, and .svg"),
+    }
+}
+
 /// For each origin a table.
 fn text(records: &[Record], origins: usize, results: &Results) -> String {
     let mut text = String::new();
@@ -186,9 +239,6 @@ fn text(records: &[Record], origins: usize, results: &Results) -> String {
         text.push('\n');
     }
     let folder = results.folder().display();
-    let figures = match origins {
-        1 => "figure.png and figure.svg".to_owned(),
-        _ => format!("figure-1.png to figure-{origins}.png, and .svg"),
-    };
+    let figures = figures("figure", origins);
     text + &format!("{figures} in {folder}, with the images, named by #\n")
 }

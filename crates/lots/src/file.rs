@@ -15,6 +15,13 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), DataError> {
     write_file_with(path, |file| file.write_all(bytes).map_err(fail))
 }
 
+/// `text` as a part of a file's name: characters that not every system takes are replaced, and what is long is cut.
+pub fn file_stem(text: &str) -> String {
+    // Layers may be called anything.
+    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '_' };
+    text.chars().map(plain).take(80).collect()
+}
+
 /// As [`write_file`], with what `write` writes. If it fails, nothing is replaced.
 ///
 /// # Errors

@@ -33,12 +33,13 @@ pub mod robustness;
 pub mod set;
 mod soundness;
 mod training;
+pub mod visual;
 
 pub use batch::{batch, images_batch};
 pub use data::{Dataset, Identity, NamedImage, Split, open_dataset, open_identities, open_image};
 pub use error::{DataError, Error};
 pub use evaluation::{Evaluation, classes, evaluate};
-pub use file::{write_file, write_file_with};
+pub use file::{file_stem, write_file, write_file_with};
 pub use hex::hex;
 pub use image::{Fit, Image, perturbation};
 pub use measure::{

@@ -5,6 +5,7 @@ use std::io::{self, BufRead, BufReader, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use crate::error::{DataError, shown};
+use crate::file::file_stem;
 use crate::image::{Image, perturbation};
 use crate::record::Record;
 
@@ -79,7 +80,7 @@ impl Results {
     ) -> Result<(), DataError> {
         self.count += 1;
         if let Some(perturbed) = perturbed {
-            let name = format!("{:04}-{}", self.count, file_stem(record));
+            let name = format!("{:04}-{}", self.count, stem(record));
             let (image, difference) = (format!("{name}.png"), format!("{name}-perturbation.png"));
             let (picture, scale) = perturbation(origin, perturbed);
             perturbed.write_png(&self.folder.join(&image))?;
@@ -155,12 +156,10 @@ impl Lines {
 }
 
 /// What the files of a result are called, behind their number.
-fn file_stem(record: &Record) -> String {
+fn stem(record: &Record) -> String {
     let mut name = format!("{}-{}", record.method, record.layer);
     if let Some(hot) = record.hot {
         name += &format!("-{hot}");
     }
-    // Layers may be called anything.
-    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '_' };
-    name.chars().map(plain).take(80).collect()
+    file_stem(&name)
 }

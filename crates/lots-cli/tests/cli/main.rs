@@ -18,6 +18,7 @@ mod report;
 mod robustness;
 mod table1;
 mod train;
+mod views;
 mod wishes;
 
 use std::fs;

@@ -477,15 +477,7 @@ impl<'a> Attacks<'a> {
         });
         let mut cotangent = cotangent(attack.method, self.decision, origin, target, class)?;
         if let Some(units) = attack.units {
-            let count = self.units(layer)?;
-            if units.last() >= count {
-                let (name, last) = (&self.info(layer)?.name, count - 1);
-                return Err(Error::Attack(format!(
-                    "no unit {} in layer {name}; its units are 0–{last}",
-                    units.last()
-                )));
-            }
-            units.keep(&mut cotangent, count);
+            units.keep_of(&mut cotangent, self.info(layer)?)?;
         }
         Ok(cotangent)
     }

@@ -4,6 +4,10 @@ use std::fmt;
 use std::ops::Range;
 use std::str::FromStr;
 
+use lots_nn::LayerInfo;
+
+use crate::error::Error;
+
 /// Units of a layer: channels where it has planes, single numbers where it has none.
 ///
 /// Written as numbers from 0 and ranges without their end: `3,7..12` are 3, 7, 8, 9, 10 and 11.
@@ -16,6 +20,21 @@ impl Units {
     /// The largest unit named.
     pub fn last(&self) -> usize {
         self.0.iter().map(|range| range.end - 1).max().unwrap_or(0)
+    }
+
+    /// Sets everything else in `values`, a row of as many numbers for each unit of `layer`, to zero.
+    ///
+    /// # Errors
+    /// When the layer has fewer units.
+    pub(crate) fn keep_of(&self, values: &mut [f32], layer: &LayerInfo) -> Result<(), Error> {
+        let count = layer.shape.first().copied().unwrap_or(1);
+        if self.last() >= count {
+            let (unit, name, last) = (self.last(), &layer.name, count - 1);
+            let problem = format!("no unit {unit} in layer {name}; its units are 0–{last}");
+            return Err(Error::Attack(problem));
+        }
+        self.keep(values, count);
+        Ok(())
     }
 
     /// Sets everything else in `cotangent`, a row for a layer of `units` units, to zero.

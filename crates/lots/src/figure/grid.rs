@@ -112,6 +112,18 @@ impl Cell {
         })
     }
 
+    /// A picture that is no perturbed image, and the two lines of its caption; `alt` says what it shows.
+    pub fn picture(image: Image, alt: String, place: String, numbers: String) -> Self {
+        Self {
+            plates: vec![Plate { image, alt, reach: None }],
+            missing: None,
+            letter: None,
+            place,
+            numbers,
+            note: String::new(),
+        }
+    }
+
     /// Begins the caption with `(letter)`, as the paper's do.
     #[must_use]
     pub fn lettered(self, letter: char) -> Self {
