@@ -107,6 +107,7 @@ pub(super) fn clip_small(shape: Shape, share: f32, centre: &[f32], image: &mut [
 }
 
 #[cfg(test)]
+#[expect(clippy::type_complexity, reason = "a table of cases")]
 mod tests {
     use super::*;
 
