@@ -179,6 +179,12 @@ impl Limit {
             None => Ok(data),
         }
     }
+
+    /// Positions of the images that it leaves of so many.
+    pub(crate) fn positions(&self, all: usize) -> impl Iterator<Item = usize> {
+        let count = self.count.map_or(all, |count| count.get().min(all));
+        (0..count).map(move |i| i * all / count)
+    }
 }
 
 /// `--seed`

@@ -6,8 +6,8 @@ use std::sync::atomic::Ordering;
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum, value_parser};
 use lots::attack::{
-    Attack, Attacked, Decision, Extent, Fgs, Fgv, Goal, HotCold, IterativeLots, Lots, Magnify,
-    Method, Reduce, Target, Units, attack,
+    Attack, Attacked, Decision, DeepFool, Extent, Fgs, Fgv, Goal, HotCold, IterativeLots, Lots,
+    Magnify, Method, Reduce, Target, Units, attack,
 };
 use lots::{
     Ending, L2, Linf, NamedImage, Record, Representation, Results, doubts, find_class,
@@ -83,7 +83,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "any|target|CLASS", default_value = "any")]
     goal: String,
     /// Instead of a search, scale the perturbation to this L∞ norm, in grey levels (less is left where pixels saturate);
-    /// there is an image even where the goal is not reached ("not_found")
+    /// there is an image even where the goal is not reached ("not_found"). For iterative-lots and pgd, the most that a
+    /// value may change
     #[arg(long, value_name = "N", value_parser = value_parser!(u8).range(1..))]
     linf: Option<u8>,
     /// True class of an image file; without it, what the network says
@@ -119,6 +120,10 @@ pub(crate) enum Name {
     Fgv,
     /// The logit of another class up, that of the origin's class down
     HotCold,
+    /// Projected gradient descent inside --linf or --l2, to the end of its steps
+    Pgd,
+    /// Again and again to the nearest boundary
+    Deepfool,
 }
 
 impl Name {
@@ -129,6 +134,18 @@ impl Name {
     /// Whether the user chooses the layer; else it is that of the logits.
     pub(crate) fn has_layer(self) -> bool {
         matches!(self, Self::Lots | Self::IterativeLots | Self::Magnify | Self::Reduce)
+    }
+
+    /// What it takes of how a walk goes.
+    fn walk_options(self) -> &'static [&'static str] {
+        match self {
+            Self::IterativeLots => {
+                &["--steps", "--step-size", "--back", "--l2", "--within", "--also"]
+            }
+            Self::Pgd => &["--steps", "--step-size", "--l2"],
+            Self::Deepfool => &["--steps"],
+            _ => &[],
+        }
     }
 
     /// Whether a target's representation leads the way.
@@ -149,6 +166,9 @@ impl Name {
             Self::IterativeLots => at(|layer| Box::new(IterativeLots::new(layer))),
             Self::Magnify => at(|layer| Box::new(Magnify(layer))),
             Self::Reduce => at(|layer| Box::new(Reduce(layer))),
+            // It wants a budget.
+            Self::Pgd => Vec::new(),
+            Self::Deepfool => vec![Box::new(DeepFool::default())],
             Self::Fgs => vec![Box::new(Fgs)],
             Self::Fgv => vec![Box::new(Fgv)],
             Self::HotCold => hot.into_iter().map(|hot| Box::new(HotCold { hot }) as _).collect(),
@@ -206,8 +226,11 @@ impl Arguments {
                  away"
             );
         }
-        if let (false, Some(option)) = (self.method == Name::IterativeLots, self.walk.given()) {
+        if let Some(option) = self.walk.given_beside(self.method.walk_options()) {
             bail!("--method {method} takes no {option}: it is for iterative-lots; leave it away");
+        }
+        if self.method == Name::Deepfool && self.linf.is_some() {
+            bail!("--method {method} takes no --linf: it has no budget; leave --linf away");
         }
         if !self.method.has_layer() {
             let (option, rest) = if self.layers.is_given() {
@@ -305,7 +328,11 @@ impl Arguments {
             let method = |layer| Box::new(IterativeLots { layer, walk: walk.clone() }) as _;
             return Ok(layers.into_iter().map(method).collect());
         }
-        Ok(self.method.methods(&layers, hot))
+        Ok(match self.method {
+            Name::Pgd => vec![Box::new(self.walk.pgd(self.linf)?)],
+            Name::Deepfool => vec![Box::new(self.walk.deepfool())],
+            method => method.methods(&layers, hot),
+        })
     }
 
     /// From each origin, the first `origins` of the images, by each method towards each target.
@@ -324,7 +351,7 @@ impl Arguments {
             targets.push(None);
         }
         // A walk has it as its budget.
-        let fixed = self.linf.filter(|_| self.method != Name::IterativeLots);
+        let fixed = self.linf.filter(|_| self.method.walk_options().is_empty());
         let extent = fixed.map_or(Extent::Smallest, Extent::Linf);
         let units = self.units.as_ref();
         let is_every_hot = self.hot.as_deref().is_none_or(|hot| hot == "all");
@@ -436,6 +463,20 @@ pub(crate) fn keep(
     attack: &Attack<'_>,
     attacked: &Attacked,
 ) -> Result<Record> {
+    let mut record = record(network, decision, images, attack, attacked)?;
+    let image = attacked.outcome.image().map(|found| &found.image);
+    results.add(&mut record, &images[attack.origin].image, image)?;
+    Ok(record)
+}
+
+/// The record of what came of `attack`.
+pub(crate) fn record(
+    network: &Graph,
+    decision: &dyn Decision,
+    images: &[NamedImage],
+    attack: &Attack<'_>,
+    attacked: &Attacked,
+) -> Result<Record> {
     let layer = layer(network, attack.method.layer().unwrap_or(decision.layer()))?;
     let mut record = Record::new(network.name(), layer, decision, images, attack, attacked)?;
     for (also, weight) in attack.method.walk().into_iter().flat_map(|walk| &walk.also) {
@@ -443,8 +484,6 @@ pub(crate) fn keep(
         record.layer += &format!(" + {weight} {name}");
         record.layer_index = None;
     }
-    let image = attacked.outcome.image().map(|found| &found.image);
-    results.add(&mut record, &images[attack.origin].image, image)?;
     Ok(record)
 }
 

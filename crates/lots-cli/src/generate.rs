@@ -255,6 +255,11 @@ impl Arguments {
                 "{option} is for lots, found other methods only; add --method lots, or leave it away"
             );
         }
+        if self.methods.contains(&Name::Pgd) {
+            bail!(
+                "--method pgd goes to the end of a budget rather than to the smallest perturbation; take another, or lots attack"
+            );
+        }
         if self.layers.is_given() && !self.methods.iter().any(|method| method.has_layer()) {
             bail!(
                 "--layer is for lots, magnify and reduce; the other methods start from the logits; leave it away"

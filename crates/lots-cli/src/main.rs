@@ -2,6 +2,7 @@
 
 mod arguments;
 mod attack;
+mod compare;
 mod convert;
 mod demo;
 mod digits;
@@ -63,6 +64,8 @@ enum Command {
     Attack(Box<attack::Arguments>),
     /// Make a set of perturbed images, as large as you like, in Parquet files
     Generate(Box<generate::Arguments>),
+    /// Compare methods: success, size, visibility and cost on the same images
+    Compare(Box<compare::Arguments>),
     /// Measure how large a perturbation each layer takes before the class changes
     Robustness(Box<robustness::Arguments>),
     /// Draw what each layer sees in an image, magnified and reduced
@@ -101,6 +104,7 @@ fn main() -> ExitCode {
         Command::Evaluate(arguments) => evaluate::run(&arguments),
         Command::Attack(arguments) => attack::run(&arguments),
         Command::Generate(arguments) => generate::run(&arguments),
+        Command::Compare(arguments) => compare::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),
         Command::Robustness(arguments) => robustness::run(&arguments),
         Command::Visualize(arguments) => visualize::run(&arguments),

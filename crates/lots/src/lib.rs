@@ -10,6 +10,7 @@ struct Readme;
 
 pub mod attack;
 mod batch;
+mod comparison;
 pub mod data;
 mod error;
 mod evaluation;
@@ -36,6 +37,7 @@ mod training;
 pub mod visual;
 
 pub use batch::{batch, images_batch};
+pub use comparison::{Comparison, Contender, Means};
 pub use data::{Dataset, Identity, NamedImage, Split, open_dataset, open_identities, open_image};
 pub use error::{DataError, Error};
 pub use evaluation::{Evaluation, classes, evaluate};

@@ -57,11 +57,13 @@ pub fn find_class(names: &[String], text: &str) -> Result<usize, String> {
 /// What a method, as users call it, is called in a text.
 pub fn method_title(method: &str) -> &str {
     match method {
+        "deepfool" => "DeepFool",
         "fgs" => "FGS",
         "fgv" => "FGV",
         "hot-cold" => "hot/cold",
         "iterative-lots" => "iterative LOTS",
         "lots" => "LOTS",
+        "pgd" => "PGD",
         other => other,
     }
 }

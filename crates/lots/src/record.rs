@@ -4,7 +4,8 @@ use lots_nn::LayerInfo;
 use serde::{Deserialize, Serialize};
 
 use crate::attack::{
-    Attack, Attacked, Decision, Extent, Goal, Outcome, Perturbed, Target, UNKNOWN, Units, Walk,
+    Attack, Attacked, Decision, Extent, Goal, Outcome, Passes, Perturbed, Target, UNKNOWN, Units,
+    Walk,
 };
 use crate::data::NamedImage;
 use crate::measure::{Alignment, Breadth, Focus, L2, Linf, MeasureError, breadth, focus, measure};
@@ -54,6 +55,9 @@ pub struct Record {
     /// How a method walked whose direction is computed anew at every image; `null` for a search along one.
     #[serde(default)]
     pub walk: Option<String>,
+    /// Forward and backward passes of single images that it took; `null` in records of older versions.
+    #[serde(default)]
+    pub passes: Option<Passes>,
     /// What came of it.
     pub outcome: Ending,
     /// What the network says of the image.
@@ -204,6 +208,7 @@ impl Record {
                 Extent::Linf(linf) => Some(linf),
             },
             walk: attack.method.walk().map(Walk::to_string),
+            passes: Some(attacked.passes),
             outcome: attacked.outcome.ending(),
             label: found.map(|found| found.class),
             label_name: found.map(|found| name(found.class)),

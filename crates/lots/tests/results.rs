@@ -6,8 +6,8 @@ use std::fs;
 use std::path::Path;
 
 use lots::attack::{
-    Argmax, Attack, Attacked, Extent, Fgv, Goal, HotCold, Lots, Outcome, Perturbed, Target, Units,
-    attack,
+    Argmax, Attack, Attacked, Extent, Fgv, Goal, HotCold, Lots, Outcome, Passes, Perturbed, Target,
+    Units, attack,
 };
 use lots::{
     Ending, Image, NamedImage, Record, Results, breadth, focus, measure, open_image, read_records,
@@ -56,7 +56,8 @@ fn digits() -> Argmax {
 }
 
 fn attacked(origin_class: usize, outcome: Outcome) -> Attacked {
-    Attacked { origin_class, origin_scores: vec![0.0; 10], outcome }
+    let passes = Passes { forward: 7, backward: 2 };
+    Attacked { passes, origin_class, origin_scores: vec![0.0; 10], outcome }
 }
 
 /// A record with an image, and the two images.
@@ -117,6 +118,7 @@ fn a_record_says_all_there_is_to_say() {
         goal: "target".to_owned(),
         fixed_linf: None,
         walk: None,
+        passes: Some(Passes { forward: 7, backward: 2 }),
         outcome: Ending::Adversarial,
         label: Some(4),
         label_name: Some("4".to_owned()),
@@ -200,6 +202,7 @@ fn the_keys_of_a_line_are_these() {
         "layer_index",
         "units",
         "walk",
+        "passes",
         "target",
         "target_label",
         "target_name",

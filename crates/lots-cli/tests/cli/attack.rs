@@ -88,6 +88,10 @@ fn every_method_writes_what_it_says() {
         ("--method fgs", 1),
         ("--method fgv --label 4", 1),
         ("--method fgv --goal target --target mnist:test:9", 1),
+        ("--method pgd --l2 1500", 1),
+        ("--method pgd --l2 1500 --steps 20 --step-size 90 --goal target --target mnist:test:9", 1),
+        ("--method deepfool", 1),
+        ("--method deepfool --steps 3", 1),
         ("--method hot-cold", 9),
         ("--method hot-cold --hot all", 9),
         ("--method hot-cold --hot 9 --goal 9", 1),
@@ -150,7 +154,7 @@ fn walks_keep_to_what_is_asked_for() {
             1100.5,
             40.0,
         ),
-        ("--step-size 2.5 --back 0", "at most 100 steps of 2.5 and 0 back", 250.0, 1e9, 100.0),
+        ("--step-size 2.5 --back 0", "at most 100 steps of 2.5", 250.0, 1e9, 100.0),
     ];
     for (i, (line, walk, linf, l2, steps)) in cases.into_iter().enumerate() {
         let (records, code) = attack(&dir, &format!("{base} {line} --out {i}"));
@@ -358,6 +362,11 @@ fn what_makes_no_sense_is_told_in_one_line() {
         ),
         ("four.png --target four.png --steps 3", "--method lots takes no --steps: it is for iter"),
         ("four.png --method fgs --within 3", "--method fgs takes no --within: it is for iterative"),
+        ("four.png --method pgd", "pgd stays inside a budget, found none; give --linf or --l2"),
+        ("four.png --method pgd --linf 9 --back 3", "--method pgd takes no --back: it is for iter"),
+        ("four.png --method pgd --l2 0", "a step of pgd has to be above 0 grey levels, found 0"),
+        ("four.png --method pgd --linf 9 --layer ip1", "--method pgd takes no --layer: it starts"),
+        ("four.png --method deepfool --linf 9", "--method deepfool takes no --linf: it has no"),
         ("four.png --method iterative-lots --steps 0", "invalid value '0' for '--steps <N>'"),
         (
             "four.png --method iterative-lots --target mnist:test:9 --within cosine:x",

@@ -1,12 +1,13 @@
 use crate::{done, lots, not_the_error};
 
-const COMMANDS: [&str; 19] = [
+const COMMANDS: [&str; 20] = [
     "",
     "train",
     "train lenet",
     "evaluate",
     "attack",
     "generate",
+    "compare",
     "report",
     "robustness",
     "represent",

@@ -5,6 +5,7 @@
 
 mod attack;
 mod bad_input;
+mod compare;
 mod convert;
 mod demo;
 mod evaluate;

@@ -17,6 +17,8 @@ pub enum Arrival {
         /// How far at most; above 0.
         within: f32,
     },
+    /// At the end of all steps, wherever that is. What counts is the last image that was at the goal of the attack.
+    End,
 }
 
 /// An arrival, with all that it takes to tell.

@@ -13,7 +13,7 @@ use super::pursuit::{Judged, Pursuit, check_count, pursue, whole_rows};
 use super::ray::Ray;
 use super::search::{Found, Search};
 use super::walk::{Place, Row, Walker};
-use super::{Attack, Attacked, Extent, Goal, Outcome, Perturbed, Target};
+use super::{Attack, Attacked, Extent, Goal, Outcome, Passes, Perturbed, Target};
 use crate::batch::{batch_of, check_fits, images_batch};
 use crate::data::NamedImage;
 use crate::error::Error;
@@ -236,11 +236,15 @@ impl<'a> Attacks<'a> {
                 Progress::Ended(attacked) => Ok(attacked),
                 Progress::Underway(underway) => {
                     let Underway { origin_class, origin_scores, way } = *underway;
+                    let passes = match &way {
+                        Way::Ray(pursuit) => pursuit.passes,
+                        Way::Walk(walker) => walker.passes,
+                    };
                     let outcome = match way {
                         Way::Ray(pursuit) => self.end(pursuit, attack)?,
                         Way::Walk(walker) => self.end_walk(walker)?,
                     };
-                    Ok(Attacked { origin_class, origin_scores, outcome })
+                    Ok(Attacked { passes, origin_class, origin_scores, outcome })
                 }
             })
             .into();
@@ -339,27 +343,31 @@ impl<'a> Attacks<'a> {
         let progress = parallel::map(starts.collect(), |(class, start, attack)| {
             let seen = forward.seen(self.decision.layer(), attack.origin);
             let origin_scores = self.decision.scores(seen).into_owned();
-            let ended = |origin_scores, outcome| {
-                Progress::Ended(Attacked { origin_class: class, origin_scores, outcome })
+            let ended = |origin_scores, backward, outcome| {
+                let passes = Passes { forward: 1, backward };
+                Progress::Ended(Attacked { passes, origin_class: class, origin_scores, outcome })
             };
             let Some((purpose, directions)) = start else {
-                return ended(origin_scores, Outcome::OriginMisclassified);
+                return ended(origin_scores, 0, Outcome::OriginMisclassified);
             };
+            let sent = directions.len() as u32;
             let mut directions: Vec<Vec<f32>> = directions.into_iter().map(flat).collect();
             let way = match purpose {
                 Purpose::Ray(wanted) => {
                     let direction = directions.pop().unwrap_or_default();
                     let Some(ray) = Ray::new(forward.origin(attack), direction, attack.method)
                     else {
-                        return ended(origin_scores, Outcome::NoDirection);
+                        return ended(origin_scores, sent, Outcome::NoDirection);
                     };
                     let search = Search::new(self.decision.distance(seen, wanted));
                     let found = (!attack.extent.searches()).then_some(Found::Nothing);
-                    Way::Ray(Pursuit { ray, class, wanted, search, judged: None, found })
+                    // The image at a fixed norm is judged at the end.
+                    let passes = Passes { forward: 1 + u32::from(found.is_some()), backward: 1 };
+                    Way::Ray(Pursuit { ray, class, wanted, search, passes, judged: None, found })
                 }
                 Purpose::Walk(mut walker) => {
                     if !walker.go(directions) && walker.best.is_none() {
-                        return ended(origin_scores, Outcome::NoDirection);
+                        return ended(origin_scores, sent, Outcome::NoDirection);
                     }
                     Way::Walk(*walker)
                 }
@@ -415,7 +423,7 @@ impl<'a> Attacks<'a> {
         };
         let layer = self.layer(attack);
         let aim = match (walk.arrival, target(layer)) {
-            (Arrival::Goal, _) => Aim::Class(wanted),
+            (Arrival::Goal | Arrival::End, _) => Aim::Class(wanted),
             (Arrival::Near { distance, within }, Some(target)) => {
                 Aim::Near { layer, target, distance, within }
             }

@@ -46,10 +46,15 @@ impl Method for Fgs {
     }
 
     fn finish(&self, direction: &mut [f32]) {
-        for x in direction {
-            // `signum` of zero would be one.
-            *x = if *x == 0.0 { 0.0 } else { x.signum() };
-        }
+        sign(direction);
+    }
+}
+
+/// −1, 0 or 1 for each number.
+pub(super) fn sign(direction: &mut [f32]) {
+    for x in direction {
+        // `signum` of zero would be one.
+        *x = if *x == 0.0 { 0.0 } else { x.signum() };
     }
 }
 
@@ -67,7 +72,7 @@ pub fn has_zero_loss(logits: &[f32], class: usize) -> bool {
 
 /// `softmax(z) − onehot(class)`, divided by its largest entry, which is that of the class: only the direction counts. What
 /// remains is the softmax over the other classes, and −1; it never vanishes, however sure the class is.
-fn slope_of_loss(logits: &[f32], class: usize) -> Vec<f32> {
+pub(super) fn slope_of_loss(logits: &[f32], class: usize) -> Vec<f32> {
     let others = || logits.iter().enumerate().filter(|&(i, _)| i != class);
     let largest = others().fold(f32::NEG_INFINITY, |most, (_, &z)| most.max(z));
     let power = |z: f32| (f64::from(z) - f64::from(largest)).exp();

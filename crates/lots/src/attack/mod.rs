@@ -5,6 +5,7 @@
 
 mod aim;
 mod decision;
+mod deepfool;
 mod driver;
 mod follow;
 mod gallery;
@@ -12,6 +13,7 @@ mod gradient;
 mod hot_cold;
 mod iterative;
 mod method;
+mod pgd;
 mod pursuit;
 mod ray;
 mod representation;
@@ -19,21 +21,25 @@ mod search;
 mod units;
 mod walk;
 
+use serde::{Deserialize, Serialize};
+
 use crate::image::Image;
 use crate::represent::Representation;
 
 pub use aim::Arrival;
 pub(crate) use decision::first_largest;
 pub use decision::{Argmax, Decision, Wanted};
+pub use deepfool::DeepFool;
 pub use driver::{Attacks, attack};
 pub use gallery::{Distance, Gallery, UNKNOWN};
 pub use gradient::{Fgs, Fgv, has_zero_loss};
 pub use hot_cold::HotCold;
 pub use iterative::IterativeLots;
 pub use method::{Method, Seen};
+pub use pgd::Pgd;
 pub use representation::{Lots, Magnify, Reduce};
 pub use units::Units;
-pub use walk::{Budget, Walk};
+pub use walk::{Budget, Pace, Walk};
 
 /// One attack: a method on one origin. Images are positions in the list that [`attack()`] is given.
 #[derive(Clone, Copy, Debug)]
@@ -115,12 +121,23 @@ impl Extent {
 /// What came of an attack.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Attacked {
+    /// What it cost.
+    pub passes: Passes,
     /// What the network says of the origin.
     pub origin_class: usize,
     /// The decision's scores of the origin.
     pub origin_scores: Vec<f32>,
     /// The result.
     pub outcome: Outcome,
+}
+
+/// Passes of single images through the network that an attack took; those of its origin are its own, those of its target not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Passes {
+    /// Forward passes.
+    pub forward: u32,
+    /// Back-projections, of one cotangent each.
+    pub backward: u32,
 }
 
 /// The result of an attack. None of them is an error.

@@ -3,6 +3,7 @@
 use lots_nn::{Cotangent, InputSpec, Network};
 use ndarray::{Array2, ArrayView1, ArrayView4, Axis};
 
+use super::Passes;
 use super::decision::{Decision, Wanted};
 use super::ray::Ray;
 use super::search::{Answer, Ask, Found, Search};
@@ -16,6 +17,7 @@ pub(super) struct Pursuit {
     pub(super) class: usize,
     pub(super) wanted: Wanted,
     pub(super) search: Search,
+    pub(super) passes: Passes,
     /// What the network said of the last hit.
     pub(super) judged: Option<Judged>,
     /// How the search ended.
@@ -51,6 +53,8 @@ impl Pursuit {
 
     /// Takes the representation of the image at the step that was asked for, and the slope there if it was wanted.
     fn tell(&mut self, decision: &dyn Decision, representation: &[f32], slope: Option<Vec<f32>>) {
+        self.passes.forward += 1;
+        self.passes.backward += u32::from(slope.is_some());
         let class = decision.decide(representation);
         let answer = if self.wanted.is_met(class) {
             // Too close to call is not yet there.

@@ -11,7 +11,7 @@ use super::method::{Method, cotangent};
 use super::pursuit::Judged;
 use super::ray::{ROUNDER, image_of, scale};
 use super::units::Units;
-use super::{Attack, Extent, Target};
+use super::{Attack, Extent, Passes, Target, deepfool};
 use crate::error::Error;
 use crate::image::Image;
 
@@ -32,8 +32,10 @@ use crate::image::Image;
 pub struct Walk {
     /// At most so many steps, 1 or more.
     pub steps: u32,
-    /// How far a step goes, in grey levels of the pixel that changes most; above 0.
+    /// How far a step goes, as `pace` measures; above 0.
     pub size: f32,
+    /// What `size` measures.
+    pub pace: Pace,
     /// Where it ends.
     pub arrival: Arrival,
     /// How far from the origin it may come.
@@ -101,15 +103,24 @@ impl Walk {
 
 impl fmt::Display for Walk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { steps, size, arrival, budget, back, also: _ } = self;
-        write!(f, "at most {steps} steps of {size} and {back} back")?;
+        let Self { steps, size, pace, arrival, budget, back, also: _ } = self;
+        let all = if *arrival == Arrival::End { "" } else { "at most " };
+        write!(f, "{all}{steps} steps")?;
+        match pace {
+            Pace::Linf => write!(f, " of {size}")?,
+            Pace::L2 => write!(f, " of L2 {size}")?,
+            Pace::Boundary => write!(f, " to the nearest boundary, {size} times as far")?,
+        }
+        if *back > 0 {
+            write!(f, " and {back} back")?;
+        }
         match budget {
             Some(Budget::Linf(most)) => write!(f, ", L∞ at most {most}")?,
             Some(Budget::L2(most)) => write!(f, ", L2 at most {most}")?,
             None => {}
         }
         match arrival {
-            Arrival::Goal => Ok(()),
+            Arrival::Goal | Arrival::End => Ok(()),
             Arrival::Near { distance: Distance::Euclidean, within } => {
                 write!(f, ", to a Euclidean distance of {within}")
             }
@@ -122,9 +133,22 @@ impl fmt::Display for Walk {
 
 impl Default for Walk {
     fn default() -> Self {
-        let (steps, size, arrival, budget) = (100, 16.0, Arrival::Goal, None);
-        Self { steps, size, arrival, budget, back: 20, also: Vec::new() }
+        let (steps, size, pace, arrival, budget) = (100, 16.0, Pace::Linf, Arrival::Goal, None);
+        Self { steps, size, pace, arrival, budget, back: 20, also: Vec::new() }
     }
+}
+
+/// What the size of a step measures.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pace {
+    /// Grey levels of the pixel that changes most.
+    #[default]
+    Linf,
+    /// Euclidean norm, in grey levels.
+    L2,
+    /// Steps go straight to the nearest boundary to another class, as far as the slopes of the scores foretell, whatever the
+    /// method's own direction; the way from the origin to there is multiplied by the size.
+    Boundary,
 }
 
 /// How far an image may be from the origin.
@@ -177,6 +201,9 @@ pub(super) struct Walker<'a> {
     image: Vec<f32>,
     steps: u32,
     back: Option<Back>,
+    /// How far it is to each boundary, if these are what leads the way.
+    boundaries: Vec<f32>,
+    pub(super) passes: Passes,
     /// The nearest image that has arrived.
     pub(super) best: Option<Best>,
 }
@@ -217,8 +244,22 @@ impl<'a> Walker<'a> {
         origin: Vec<f32>,
     ) -> Self {
         let (at, image) = (origin.clone(), origin.clone());
-        let (steps, back, best) = (0, None, None);
-        Self { method, walk, units, class, aim, places, origin, at, image, steps, back, best }
+        Self {
+            method,
+            walk,
+            units,
+            class,
+            aim,
+            places,
+            origin,
+            at,
+            image,
+            steps: 0,
+            back: None,
+            boundaries: Vec::new(),
+            passes: Passes::default(),
+            best: None,
+        }
     }
 
     /// The image to judge: whole numbers, 0–255.
@@ -238,6 +279,17 @@ impl<'a> Walker<'a> {
         decision: &dyn Decision,
         seen: impl Fn(LayerId) -> &'s [f32],
     ) -> Vec<Row> {
+        self.passes.forward += 1;
+        let rows = self.rows_at(decision, seen);
+        self.passes.backward += rows.len() as u32;
+        rows
+    }
+
+    fn rows_at<'s>(
+        &mut self,
+        decision: &dyn Decision,
+        seen: impl Fn(LayerId) -> &'s [f32],
+    ) -> Vec<Row> {
         let layer = self.aim.layer(decision);
         let representation = seen(layer);
         // Too close to call is not yet there.
@@ -245,13 +297,16 @@ impl<'a> Walker<'a> {
             && self.aim.is_clear(decision, representation);
         if has_arrived && let Some(judged) = Judged::of(decision, seen(decision.layer())) {
             let square = square_of_difference(&self.image, &self.origin);
-            if self.best.as_ref().is_none_or(|best| square < best.square) {
+            let (ends, nearest) = (self.walk.arrival == Arrival::End, self.best.as_ref());
+            if ends || nearest.is_none_or(|best| square < best.square) {
                 let image = self.image.clone();
                 self.best = Some(Best { image, square, judged, steps: self.steps });
             }
             let (end, left) = (&self.image, self.walk.back);
             let start = || Back { end: end.clone(), left, distance: 0.0, beyond: 0.0 };
-            self.back.get_or_insert_with(start);
+            if !ends {
+                self.back.get_or_insert_with(start);
+            }
         }
         let Some(back) = &mut self.back else {
             let has_steps = self.steps < self.walk.steps;
@@ -275,6 +330,9 @@ impl<'a> Walker<'a> {
         decision: &dyn Decision,
         seen: impl Fn(LayerId) -> &'s [f32],
     ) -> Vec<Row> {
+        if self.walk.pace == Pace::Boundary {
+            return self.to_boundaries(decision, seen(decision.layer()));
+        }
         let row = |place: &mut Place<'_>| {
             let &mut Place { layer, target, .. } = place;
             let mut cotangent =
@@ -293,8 +351,24 @@ impl<'a> Walker<'a> {
         self.places.iter_mut().filter_map(row).collect()
     }
 
+    /// What to send back to know the slope of every other class's score less that of the origin's class.
+    fn to_boundaries(&mut self, decision: &dyn Decision, representation: &[f32]) -> Vec<Row> {
+        let (scores, own) = (decision.scores(representation), self.class);
+        let others = || (0..scores.len()).filter(|&class| class != own);
+        self.boundaries = others().map(|class| scores[own] - scores[class]).collect();
+        let row = |class| {
+            let cotangent = deepfool::towards(class, own, scores.len());
+            let cotangent = decision.scores_vjp(representation, cotangent);
+            Row { layer: decision.layer(), cotangent }
+        };
+        others().map(row).collect()
+    }
+
     /// Goes on to the next image, along what came back for the rows that were asked for; whether there is one.
     pub(super) fn go(&mut self, mut directions: Vec<Vec<f32>>) -> bool {
+        if self.walk.pace == Pace::Boundary {
+            return self.cross(directions);
+        }
         if self.back.is_none() {
             let Some(direction) = self.direction(directions) else { return false };
             self.at = self.step(&self.at, &direction);
@@ -312,6 +386,28 @@ impl<'a> Walker<'a> {
         true
     }
 
+    /// Goes to the nearest boundary, if there is a way to any.
+    fn cross(&mut self, slopes: Vec<Vec<f32>>) -> bool {
+        let square = |slope: &[f32]| slope.iter().map(|x| f64::from(x * x)).sum::<f64>();
+        let ways = self.boundaries.iter().map(|&far| f64::from(far)).zip(slopes);
+        let ways = ways.map(|(far, slope)| (far, square(&slope), slope));
+        let ways =
+            ways.filter(|(far, square, _)| far.is_finite() && square.is_finite() && *square > 0.0);
+        let nearest =
+            ways.min_by(|a, b| (a.0.abs() / a.1.sqrt()).total_cmp(&(b.0.abs() / b.1.sqrt())));
+        let Some((far, square, slope)) = nearest else { return false };
+        let way = (far / square) as f32;
+        let at: Vec<f32> =
+            self.at.iter().zip(&slope).map(|(x, d)| (x + way * d).clamp(0.0, 255.0)).collect();
+        let size = self.walk.size;
+        let beyond =
+            at.iter().zip(&self.origin).map(|(x, o)| (o + size * (x - o)).clamp(0.0, 255.0));
+        self.image = rounded(&self.keep_within(beyond.collect()));
+        self.at = at;
+        self.steps += 1;
+        true
+    }
+
     /// What leads ahead: the directions of all places together, if that is any.
     fn direction(&self, directions: Vec<Vec<f32>>) -> Option<Vec<f32>> {
         let mut directions = directions.into_iter();
@@ -323,20 +419,32 @@ impl<'a> Walker<'a> {
                 sum.iter_mut().zip(direction).for_each(|(sum, x)| *sum += weight * x);
             }
         }
-        scale(&mut sum, self.method).then_some(sum)
+        if !scale(&mut sum, self.method) {
+            return None;
+        }
+        if self.walk.pace == Pace::L2 {
+            let length = sum.iter().map(|x| x * x).sum::<f32>().sqrt();
+            sum.iter_mut().for_each(|x| *x /= length);
+        }
+        Some(sum)
     }
 
     /// Where a step leads to, fractions included; within 0–255 and the budget.
     fn step(&self, from: &[f32], direction: &[f32]) -> Vec<f32> {
         let size = self.walk.size;
         let moved = from.iter().zip(direction).map(|(x, d)| (x + size * d).clamp(0.0, 255.0));
+        self.keep_within(moved.collect())
+    }
+
+    /// An image, moved back into the budget.
+    fn keep_within(&self, image: Vec<f32>) -> Vec<f32> {
         match self.walk.budget {
-            None => moved.collect(),
+            None => image,
             Some(Budget::Linf(most)) => {
                 let most = f32::from(most);
-                moved.zip(&self.origin).map(|(x, o)| x.clamp(o - most, o + most)).collect()
+                image.iter().zip(&self.origin).map(|(x, o)| x.clamp(o - most, o + most)).collect()
             }
-            Some(Budget::L2(most)) => within(moved.collect(), &self.origin, most.into()),
+            Some(Budget::L2(most)) => within(image, &self.origin, most.into()),
         }
     }
 }

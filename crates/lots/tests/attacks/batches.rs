@@ -5,8 +5,8 @@ use std::sync::Mutex;
 
 use lots::NamedImage;
 use lots::attack::{
-    Argmax, Attack, Attacked, Extent, Fgs, Fgv, Goal, HotCold, IterativeLots, Lots, Magnify,
-    Method, Reduce, attack,
+    Argmax, Attack, Attacked, Budget, DeepFool, Extent, Fgs, Fgv, Goal, HotCold, IterativeLots,
+    Lots, Magnify, Method, Pgd, Reduce, attack,
 };
 use lots_nn::{Cotangent, Error, InputSpec, LayerId, LayerInfo, Network, Trace};
 use ndarray::{Array2, Array4, ArrayView3, ArrayView4};
@@ -50,6 +50,9 @@ fn alone_and_among_others_the_same_comes_out() {
         digits(10).into_iter().map(|image| unlabelled(&image.name, image.image)).collect();
     let mut methods: Vec<Box<dyn Method>> =
         vec![Box::new(Fgs), Box::new(Fgv), Box::new(HotCold { hot: 8 })];
+    methods.push(Box::new(Pgd::new(Budget::Linf(80))));
+    methods.push(Box::new(Pgd::new(Budget::L2(900.0))));
+    methods.push(Box::new(DeepFool::default()));
     for layer in network.find_layers("all").unwrap() {
         methods.push(Box::new(Lots(layer)));
         methods.push(Box::new(IterativeLots::new(layer)));

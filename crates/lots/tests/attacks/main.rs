@@ -13,3 +13,4 @@ mod requests;
 mod table1;
 mod threshold;
 mod walks;
+mod yardsticks;

@@ -218,6 +218,7 @@ fn problem(
             };
             far <= f64::from(within)
         }
+        (Arrival::End, _) => return Some("another arrival"),
         (Arrival::Goal, Goal::Any) => after != before,
         (Arrival::Goal, Goal::Target) => after == class(network, target),
         (Arrival::Goal, Goal::Class(class)) => after == class,
@@ -285,7 +286,15 @@ fn every_walk_ends_where_it_says() {
                         _ => Arrival::Goal,
                     };
                     let also = if k == 0 { vec![(layers[0], 0.3)] } else { Vec::new() };
-                    let walk = Walk { steps: 30, size: 11.0, arrival, budget, back, also };
+                    let walk = Walk {
+                        steps: 30,
+                        size: 11.0,
+                        arrival,
+                        budget,
+                        back,
+                        also,
+                        ..Walk::default()
+                    };
                     methods.push(IterativeLots { layer, walk });
                 }
             }
