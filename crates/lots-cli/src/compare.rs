@@ -1,6 +1,6 @@
 //! `lots compare`
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -226,7 +226,7 @@ impl Arguments {
                     methods: (0..classes).map(|hot| Box::new(HotCold { hot }) as _).collect(),
                     ..plain(Box::new(HotCold { hot: 0 }), false)
                 }),
-                Name::Deepfool => entries.push(plain(Box::new(DeepFool::default()), false)),
+                Name::Deepfool => entries.push(plain(Box::<DeepFool>::default(), false)),
                 Name::PgdLinf | Name::PgdL2 => {
                     let (budget, words) = match name {
                         Name::PgdLinf => (Budget::Linf(self.linf), format!("L∞ {}", self.linf)),
@@ -251,7 +251,7 @@ impl Arguments {
     }
 }
 
-fn text(comparison: &Comparison, folder: &PathBuf) -> String {
+fn text(comparison: &Comparison, folder: &Path) -> String {
     let header = ["method", "layer", "found", "L2", "L∞", "PASS", "ms", "forward", "backward"];
     let mut rows = vec![header.map(str::to_owned).to_vec()];
     let number = |value: Option<f64>, digits: usize| {

@@ -160,7 +160,7 @@ impl Arguments {
         };
         let compared: String = table.compared().into_iter().map(group).collect();
         print(&format!(
-            "{}\nWhat the paper says of them (the numbers behind it are in table1.md)\n{claims}{compared}\n\
+            "{}{missing}\nWhat the paper says of them (the numbers behind it are in table1.md)\n{claims}{compared}\n\
              table1.json, table1.md, table1.csv and index.html in {}\n",
             table.text(),
             self.out.display()

@@ -264,7 +264,7 @@ fn the_table_in_all_its_forms() {
       paper           0.91    718.8             435.3             596.0   1004.0
     clean (control)   0.85    650.0    650.0    650.0    650.0    650.0    650.0
     ");
-    assert!(text.contains("Not yet the full table; missing: fgs"), "{text}");
+    assert!(table.markdown().contains("\nNot yet the full table; missing: fgs\n"), "{text}");
 
     let csv = String::from_utf8(table.csv().unwrap()).unwrap();
     assert_eq!(csv.lines().count(), 1 + 2 * 6);

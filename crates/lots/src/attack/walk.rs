@@ -331,7 +331,7 @@ impl<'a> Walker<'a> {
         seen: impl Fn(LayerId) -> &'s [f32],
     ) -> Vec<Row> {
         if self.walk.pace == Pace::Boundary {
-            return self.to_boundaries(decision, seen(decision.layer()));
+            return self.boundary_rows(decision, seen(decision.layer()));
         }
         let row = |place: &mut Place<'_>| {
             let &mut Place { layer, target, .. } = place;
@@ -352,7 +352,7 @@ impl<'a> Walker<'a> {
     }
 
     /// What to send back to know the slope of every other class's score less that of the origin's class.
-    fn to_boundaries(&mut self, decision: &dyn Decision, representation: &[f32]) -> Vec<Row> {
+    fn boundary_rows(&mut self, decision: &dyn Decision, representation: &[f32]) -> Vec<Row> {
         let (scores, own) = (decision.scores(representation), self.class);
         let others = || (0..scores.len()).filter(|&class| class != own);
         self.boundaries = others().map(|class| scores[own] - scores[class]).collect();
@@ -523,8 +523,6 @@ fn square_of_difference(a: &[f32], b: &[f32]) -> f64 {
 }
 
 #[cfg(test)]
-#[expect(clippy::float_cmp, reason = "what is compared has to be the same number")]
-#[expect(clippy::type_complexity, reason = "tables of cases")]
 mod tests {
     use proptest::prelude::*;
 
@@ -537,7 +535,8 @@ mod tests {
     #[test]
     fn the_nearest_by_hand() {
         // The box's corner, the distance at the image, the slope, what is nearest to the origin [10, 20, 30].
-        let cases: [([f32; 3], f32, [f32; 3], [f32; 3]); 6] = [
+        type Case = ([f32; 3], f32, [f32; 3], [f32; 3]);
+        let cases: [Case; 6] = [
             // 4 to gain by one pixel.
             ([50.0, 20.0, 30.0], 4.0, [-2.0, 0.0, 0.0], [12.0, 20.0, 30.0]),
             // By two, as their slopes are.
@@ -579,13 +578,14 @@ mod tests {
             prop_assume!(wanted > 1.0);
             let found = back(&end, wanted as f32).nearest(&origin, &origin, &slope);
             prop_assert!((gain(&found) - wanted).abs() < 1e-4 * wanted + 1e-3, "{} for {wanted}", gain(&found));
-            let free = |i: &usize| found[*i] != origin[*i] && found[*i] != end[*i];
+            let is = |a: f32, b: f32| (a - b).abs() <= 0.0;
+            let free = |i: &usize| !is(found[*i], origin[*i]) && !is(found[*i], end[*i]);
             let ratios: Vec<f32> = (0..origin.len()).filter(free)
                 .map(|i| (found[i] - origin[i]) / -slope[i]).collect();
             let longest = ratios.iter().copied().fold(0.0, f32::max);
             prop_assert!(ratios.iter().all(|r| (r - longest).abs() < 1e-2 * longest + 1e-2), "{ratios:?}");
             for i in 0..origin.len() {
-                if found[i] == end[i] && end[i] != origin[i] {
+                if is(found[i], end[i]) && !is(end[i], origin[i]) {
                     prop_assert!((end[i] - origin[i]) / -slope[i] <= longest * 1.01 + 1e-2 || ratios.is_empty());
                 }
             }

@@ -138,7 +138,7 @@ impl WholeTable<'_> {
             }
         }
         text += "\n* more than 12 % from the paper's; ruled: digits with zero loss are not found\n";
-        text + &self.missing_text()
+        text
     }
 
     /// What the samples come to: sentences, each with its details.

@@ -1,6 +1,9 @@
 //! PGD and DeepFool: by hand, by plain loops in f64, and what they promise.
 
-use lots::attack::{Argmax, Attacked, Budget, Decision, DeepFool, Outcome, Passes, Pgd, attack};
+use lots::attack::{
+    Argmax, Attack, Attacked, Budget, Decision, DeepFool, Extent, Fgv, Method, Outcome, Passes,
+    Pgd, attack,
+};
 use lots::{Ending, Image, NamedImage, l2, linf};
 use lots_nn::{Cotangent, Network};
 use ndarray::Array4;
@@ -21,7 +24,8 @@ fn images_by_hand() {
     let images = [unlabelled("a", Image::new(2, 1, 1, vec![0, 10]).unwrap())];
     let pgd = |budget| Pgd::new(budget);
     // Only the first pixel has a slope. DeepFool goes 99.5 · 1.02 = 101.5, in one step.
-    let cases: [(&dyn lots::attack::Method, Option<([u8; 2], f32)>, Passes); 6] = [
+    type Case<'c> = (&'c dyn Method, Option<([u8; 2], f32)>, Passes);
+    let cases: [Case<'_>; 6] = [
         (&pgd(Budget::Linf(120)), Some(([120, 10], 40.0)), Passes { forward: 41, backward: 40 }),
         (&pgd(Budget::Linf(99)), None, Passes { forward: 41, backward: 40 }),
         (&pgd(Budget::L2(150.0)), Some(([150, 10], 50.0)), Passes { forward: 51, backward: 50 }),
@@ -168,11 +172,8 @@ fn passes_of_rays_are_counted() {
     let decision = Argmax::of(&network).unwrap();
     assert_eq!(decision.names().len(), 2);
     let images = [unlabelled("a", Image::new(2, 1, 1, vec![0, 10]).unwrap())];
-    let fixed = lots::attack::Attack {
-        extent: lots::attack::Extent::Linf(3),
-        ..smallest(0, None, &lots::attack::Fgv)
-    };
-    let searched = smallest(0, None, &lots::attack::Fgv);
+    let fixed = Attack { extent: Extent::Linf(3), ..smallest(0, None, &Fgv) };
+    let searched = smallest(0, None, &Fgv);
     let results: Vec<Attacked> =
         attack(&network, &decision, &images, &[fixed, searched]).map(Result::unwrap).collect();
     assert_eq!(results[0].passes, Passes { forward: 2, backward: 1 });
