@@ -151,6 +151,13 @@ impl Arguments {
         if self.json.on {
             return print(&String::from_utf8_lossy(&json));
         }
+        let missing = match missing.is_empty() {
+            true => String::new(),
+            false => {
+                let words = format!("Not yet the full table; missing: {}", missing.join(", "));
+                "\n".to_owned() + &paragraph([0, 4], &words)
+            }
+        };
         let claim =
             |claim: &Claim| paragraph([0, 4], &format!("{}: {}", claim.verdict(), claim.claim));
         let claims: String = claims.iter().map(claim).collect();
