@@ -25,9 +25,8 @@ use crate::image::Image;
 /// value and that end's, so that no pixel goes where the method does not lead. In the box, the nearest image that has arrived
 /// follows from the slope of the decision, as far as that foretells; the search goes half the way there, and the network judges.
 ///
-/// Mean L2 on 200 digits at LeNet's conv1, conv2, ip1, ip2, in as many passes: no search back 1349, 1294, 1016, 745; all pixels
-/// scaled towards the origin and adjusted, in turns 1364, 1274, 1006, 687; the box of the first arrival alone 888, 880, 772, 661;
-/// a step ahead from each 831, 821, 734, 642.
+/// Without a search back, or with all pixels scaled towards the origin and adjusted, in turns, perturbations of digits stay about as
+/// large as where the walk arrives; the box of the first arrival alone makes them smaller, a step ahead from each still smaller.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Walk {
     /// At most so many steps, 1 or more.
