@@ -10,6 +10,7 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 use clap::Args;
 use lots::attack::{Decision, Method, UNKNOWN};
+use lots::data::spread;
 use lots::report::count;
 use lots::set::{Choice, Common, Counts, Leader, Origins, Plan, SetFolder, is_set, leaders_of_set};
 use lots::{NamedImage, Split, doubts};
@@ -196,12 +197,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     let network = arguments.model.open()?;
     let decision = &*arguments.gallery.decision(&arguments.model, &arguments.fit, &network)?;
     let all = labelled(&arguments.data, Split::Train, &arguments.fit, &network, decision)?;
-    let count = arguments.limit.map_or(all.count(), NonZeroUsize::get).min(all.count());
-    // Evenly spread; wider than usize, for the product.
-    let pick = |i| (i as u128 * all.count() as u128 / count as u128) as usize;
+    let count = arguments.limit.map_or(all.count(), NonZeroUsize::get);
     let origins = Chosen {
         from: &all,
-        picks: (0..count).map(pick).collect(),
+        picks: spread(all.count(), count).collect(),
         fit: &arguments.fit,
         network: &network,
     };

@@ -253,10 +253,7 @@ impl Dataset {
 
     /// The positions of at most `count` images, evenly spread: those that [`limit`](Self::limit) takes.
     pub fn spread(&self, count: usize) -> impl Iterator<Item = usize> + Clone + use<> {
-        let len = self.len();
-        let count = count.min(len);
-        // Wider than usize: the product may pass 2³² where addresses have 32 bits.
-        (0..count as u64).map(move |i| (u128::from(i) * len as u128 / count as u128) as usize)
+        spread(self.len(), count)
     }
 
     /// The position of image `i` in the set that this is a part of.
@@ -268,6 +265,13 @@ impl Dataset {
     fn size(&self) -> usize {
         self.shape.iter().product()
     }
+}
+
+/// At most `count` of the positions below `len`, evenly spread: ⌊i · len / count⌋.
+pub fn spread(len: usize, count: usize) -> impl Iterator<Item = usize> + Clone + use<> {
+    let count = count.min(len);
+    // Wider than usize: the product may pass 2³² where addresses have 32 bits.
+    (0..count as u64).map(move |i| (u128::from(i) * len as u128 / count as u128) as usize)
 }
 
 impl fmt::Debug for Dataset {

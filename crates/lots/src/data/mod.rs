@@ -10,7 +10,7 @@ mod mnist;
 pub(crate) mod parquet;
 mod reference;
 
-pub use dataset::{DEFAULT_CLASSES, Dataset};
+pub use dataset::{DEFAULT_CLASSES, Dataset, spread};
 pub use identities::{Identity, open_identities};
 pub use infimnist::InfiMnist;
 pub use reference::{

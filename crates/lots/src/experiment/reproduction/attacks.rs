@@ -13,7 +13,7 @@ use super::steps::COMPARED;
 use super::tally::{METHODS, Tally, columns};
 use super::work::{Ended, Reproduction, Tell, WHOLE, facts_of, write_json};
 use crate::attack::{Argmax, Fgs, Fgv, HotCold, Lots, Method};
-use crate::data::{DEFAULT_CLASSES, Dataset, Split, open_dataset};
+use crate::data::{self, DEFAULT_CLASSES, Dataset, Split, open_dataset};
 use crate::error::{DataError, Error, shown};
 use crate::evaluation::evaluate;
 use crate::file::write_file;
@@ -41,18 +41,8 @@ impl Reproduction {
             Some(leaders) => leaders_of_set(&self.set_folder(leaders), &origins)?,
             None => first_leaders()?,
         };
-        let plan = Plan {
-            network: &network,
-            decision: &decision,
-            origins: &origins,
-            free: &free,
-            led: &led,
-            leaders: &leaders,
-            choice: &choice,
-            percents: &[100],
-            seed: 0,
-            measures_pass: false,
-        };
+        let way = Ways { free: &free, led: &led, leaders: &leaders, choice: &choice };
+        let plan = way.plan(&network, &decision, &origins, false);
         let folder = self.set_folder(set);
         let about = json!({
             "version": 1,
@@ -83,18 +73,8 @@ impl Reproduction {
         let origins = spread(&data, self.scale.limit);
         // Those of other seeds tell how certain the claims are, for which errors and L2 do.
         let measures_pass = subject.seed == 0;
-        let plan = Plan {
-            network: &network,
-            decision: &decision,
-            origins: &origins,
-            free: &free,
-            led: &led,
-            leaders: &leaders,
-            choice: &choice,
-            percents: &[100],
-            seed: 0,
-            measures_pass,
-        };
+        let way = Ways { free: &free, led: &led, leaders: &leaders, choice: &choice };
+        let plan = way.plan(&network, &decision, &origins, measures_pass);
         let folder = self.cell_folder(subject);
         let md5 = md5(&file)?;
         let about = json!({
@@ -152,22 +132,11 @@ impl Reproduction {
             }
             other => other,
         };
-        let count = COMPARED.min(all.count());
-        let picks: Vec<usize> = (0..count).map(|i| all.picks[i * all.count() / count]).collect();
+        let picks = data::spread(all.count(), COMPARED).map(|i| all.picks[i]).collect();
         let origins = Picked { data: &data, picks };
         let led = lots(&network)?;
-        let plan = Plan {
-            network: &network,
-            decision: &decision,
-            origins: &origins,
-            free: &[],
-            led: &led,
-            leaders: &leaders,
-            choice: &choice,
-            percents: &[100],
-            seed: 0,
-            measures_pass: true,
-        };
+        let way = Ways { free: &[], led: &led, leaders: &leaders, choice: &choice };
+        let plan = way.plan(&network, &decision, &origins, true);
         let folder = self.folder.join("cells").join("improved-on-basic");
         let about = json!({
             "version": 1,
@@ -201,6 +170,40 @@ impl Reproduction {
         let comparison = Comparison { diversity: diversity(&cells, &data)?, improved: compared };
         write_json(&self.comparison_file(), &comparison)?;
         Ok(Ended::Done)
+    }
+}
+
+/// How images are attacked, and what leads the way.
+struct Ways<'a> {
+    free: &'a [Box<dyn Method>],
+    led: &'a [Box<dyn Method>],
+    leaders: &'a [Leader],
+    choice: &'a Choice,
+}
+
+impl<'a> Ways<'a> {
+    /// All of them on each of `origins`, to the smallest step found.
+    fn plan(
+        &self,
+        network: &'a Graph,
+        decision: &'a Argmax,
+        origins: &'a Picked<'a>,
+        measures_pass: bool,
+    ) -> Plan<'a> {
+        let Self { free, led, leaders, choice } = *self;
+        let (percents, seed) = (&[100], 0);
+        Plan {
+            network,
+            decision,
+            origins,
+            free,
+            led,
+            leaders,
+            choice,
+            percents,
+            seed,
+            measures_pass,
+        }
     }
 }
 
