@@ -400,11 +400,15 @@ mod tests {
         }
         // Slopes of 8 to the right and 0 downwards, displacements of one pixel: 8 grey levels more or less.
         write(FIELDS_FILE, &mut std::iter::repeat_n(1.0, FIELDS * PIXELS));
+        let digits = 20;
         let slopes =
-            (0..TRAIN * 2).flat_map(|i| std::iter::repeat_n(8.0 * ((i + 1) % 2) as f32, PIXELS));
+            (0..digits * 2).flat_map(|i| std::iter::repeat_n(8.0 * ((i + 1) % 2) as f32, PIXELS));
         write(SLOPES_FILE, &mut { slopes });
+        // The others are zero: a hole, since the whole file is 376 MB.
+        let whole = fs::File::options().append(true).open(dir.path().join(SLOPES_FILE)).unwrap();
+        whole.set_len((TRAIN * 2 * PIXELS * 4) as u64).unwrap();
         let moved = of().unwrap();
-        for number in 70_000..70_020 {
+        for number in 70_000..70_000 + digits {
             let k1 = (number as u32).wrapping_mul(131_071) as usize % (FIELDS - 1);
             let k2 = (k1 + 1 + 2 * number) % FIELDS;
             let by = if (k1 + k2).is_multiple_of(2) { 8 } else { -8 };
