@@ -6,8 +6,8 @@ use std::sync::atomic::Ordering;
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum, value_parser};
 use lots::attack::{
-    Attack, Attacked, Decision, DeepFool, Extent, Fgs, Fgv, Goal, HotCold, IterativeLots, Lots,
-    Magnify, Method, Reduce, Target, Units, attack,
+    Attack, Attacked, Decision, DeepFool, Extent, Fgs, Fgv, Goal, HotCold, IterativeLots, Lbfgs,
+    Lots, Magnify, Method, Reduce, Target, Units, attack,
 };
 use lots::{
     Ending, L2, Linf, NamedImage, Record, Representation, Results, doubts, find_class,
@@ -34,7 +34,9 @@ one found on the ray that reaches the goal.
 
 iterative-lots leaves the ray: it computes the direction anew after every step,
 and where it has arrived it searches back towards the origin. Its perturbations
-are smaller; its step counts steps.
+are smaller; its step counts steps. lbfgs and feature-adversary leave the way
+to an optimiser; their step counts its iterations. A feature adversary is kept
+even where the goal is not reached.
 
 With --json, one object a line and result, as in records.jsonl, but with paths
 as seen from here.
@@ -61,7 +63,7 @@ pub(crate) struct Arguments {
     /// Image to start from: a PNG file, one image of a data set such as mnist:test:17, or a folder; repeat for more
     #[arg(long = "origin", value_name = "IMG", required = true)]
     origins: Vec<String>,
-    /// Image whose representation leads the way (lots, iterative-lots), or whose class is the goal; repeat for one result each
+    /// Image whose representation leads the way (lots, iterative-lots, feature-adversary), or whose class is the goal; repeat for one result each
     #[arg(long = "target", value_name = "IMG")]
     targets: Vec<String>,
     /// Instead of targets, what the layer sees in them, as `lots represent` writes it; each row is a target
@@ -83,8 +85,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "any|target|CLASS", default_value = "any")]
     goal: String,
     /// Instead of a search, scale the perturbation to this L∞ norm, in grey levels (less is left where pixels saturate);
-    /// there is an image even where the goal is not reached ("not_found"). For iterative-lots and pgd, the most that a
-    /// value may change
+    /// there is an image even where the goal is not reached ("not_found"). For iterative-lots, pgd and feature-adversary
+    /// (there 10 by default), the most that a value may change
     #[arg(long, value_name = "N", value_parser = value_parser!(u8).range(1..))]
     linf: Option<u8>,
     /// True class of an image file; without it, what the network says
@@ -124,16 +126,20 @@ pub(crate) enum Name {
     Pgd,
     /// Again and again to the nearest boundary
     Deepfool,
+    /// The loss and the size of the perturbation, minimised together by L-BFGS-B (Szegedy et al. 2014)
+    Lbfgs,
+    /// As near to what a layer sees in the target as --linf allows, by L-BFGS-B (Sabour et al. 2016)
+    FeatureAdversary,
 }
 
 impl Name {
-    fn text(self) -> String {
+    pub(crate) fn text(self) -> String {
         self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
     }
 
     /// Whether the user chooses the layer; else it is that of the logits.
     pub(crate) fn has_layer(self) -> bool {
-        matches!(self, Self::Lots | Self::IterativeLots | Self::Magnify | Self::Reduce)
+        self.is_led() || matches!(self, Self::Magnify | Self::Reduce)
     }
 
     /// What it takes of how a walk goes.
@@ -143,14 +149,14 @@ impl Name {
                 &["--steps", "--step-size", "--back", "--l2", "--within", "--also"]
             }
             Self::Pgd => &["--steps", "--step-size", "--l2"],
-            Self::Deepfool => &["--steps"],
+            Self::Deepfool | Self::Lbfgs | Self::FeatureAdversary => &["--steps"],
             _ => &[],
         }
     }
 
     /// Whether a target's representation leads the way.
     pub(crate) fn is_led(self) -> bool {
-        matches!(self, Self::Lots | Self::IterativeLots)
+        matches!(self, Self::Lots | Self::IterativeLots | Self::FeatureAdversary)
     }
 
     /// One for each of `layers`, or each `hot` class, or one.
@@ -166,8 +172,9 @@ impl Name {
             Self::IterativeLots => at(|layer| Box::new(IterativeLots::new(layer))),
             Self::Magnify => at(|layer| Box::new(Magnify(layer))),
             Self::Reduce => at(|layer| Box::new(Reduce(layer))),
-            // It wants a budget.
-            Self::Pgd => Vec::new(),
+            // They want a budget.
+            Self::Pgd | Self::FeatureAdversary => Vec::new(),
+            Self::Lbfgs => vec![Box::new(Lbfgs::default())],
             Self::Deepfool => vec![Box::new(DeepFool::default())],
             Self::Fgs => vec![Box::new(Fgs)],
             Self::Fgv => vec![Box::new(Fgv)],
@@ -222,15 +229,20 @@ impl Arguments {
         }
         if !self.method.is_led() && !self.representations.is_empty() {
             bail!(
-                "--method {method} takes no --target-representation: it is for lots and iterative-lots; leave it \
-                 away"
+                "--method {method} takes no --target-representation: it is for lots, iterative-lots and \
+                 feature-adversary; leave it away"
             );
         }
         if let Some(option) = self.walk.given_beside(self.method.walk_options()) {
             bail!("--method {method} takes no {option}: it is for iterative-lots; leave it away");
         }
-        if self.method == Name::Deepfool && self.linf.is_some() {
+        if matches!(self.method, Name::Deepfool | Name::Lbfgs) && self.linf.is_some() {
             bail!("--method {method} takes no --linf: it has no budget; leave --linf away");
+        }
+        if self.method == Name::FeatureAdversary && self.units.is_some() {
+            bail!(
+                "--method {method} takes no --units: it works with all of them; leave --units away"
+            );
         }
         if !self.method.has_layer() {
             let (option, rest) = if self.layers.is_given() {
@@ -328,9 +340,14 @@ impl Arguments {
             let method = |layer| Box::new(IterativeLots { layer, walk: walk.clone() }) as _;
             return Ok(layers.into_iter().map(method).collect());
         }
+        if self.method == Name::FeatureAdversary {
+            let method = |layer| Box::new(self.walk.feature_adversary(layer, self.linf)) as _;
+            return Ok(layers.into_iter().map(method).collect());
+        }
         Ok(match self.method {
             Name::Pgd => vec![Box::new(self.walk.pgd(self.linf)?)],
             Name::Deepfool => vec![Box::new(self.walk.deepfool())],
+            Name::Lbfgs => vec![Box::new(self.walk.lbfgs())],
             method => method.methods(&layers, hot),
         })
     }

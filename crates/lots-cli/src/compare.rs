@@ -7,14 +7,17 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum, value_parser};
 use lots::attack::{
-    Attack, Budget, Decision, DeepFool, Fgs, Fgv, HotCold, IterativeLots, Lots, Method, Pgd,
-    Target, Walk, attack,
+    Attack, Budget, Decision, DeepFool, FeatureAdversary, Fgs, Fgv, HotCold, IterativeLots, Lbfgs,
+    Lots, Method, Pgd, Target, Walk, attack,
 };
 use lots::data::{DEFAULT_CLASSES, open_dataset_with_classes};
 use lots::experiment::first_of_each_class;
 use lots::robustness::percent;
-use lots::{Comparison, Contender, NamedImage, Results, Split, doubts, open_dataset, write_file};
-use lots_nn::Graph;
+use lots::{
+    Comparison, Contender, Image, NamedImage, Results, Split, doubts, images_batch, open_dataset,
+    write_file,
+};
+use lots_nn::{Graph, LayerId, LayerInfo, Network};
 
 use crate::Outcome;
 use crate::arguments::{Json, Layers, Limit, OutFolder, TestData, Threads};
@@ -27,20 +30,23 @@ use crate::signal::stop_on_signal;
 #[derive(Args)]
 #[command(after_help = "\
 Every method attacks the same images, to another class. Those that want a target
-(lots, iterative-lots, hot-cold) go towards the class after the image's own: for
-MNIST its first training image, else the first image in the data. lots and
-iterative-lots are run at each layer.
+(lots, iterative-lots, feature-adversary, hot-cold) go towards the class after
+the image's own: for MNIST its first training image, else the first image in the
+data. The first three are run at each layer.
 
-Means are over what was found; ms, forward and backward (passes of single images)
-are per attack. pgd stays inside its budget and uses all of it; the others look
-for small perturbations, so compare it at its budget.
+found is the share that changes the class. L2, L∞ and PASS are means over these
+images; of feature-adversary, which makes an image in any case, over all. near is
+their distance to what the layer sees in the target, 100 % at the origin. ms and
+passes (of single images, forward or backward) are per attack. pgd and
+feature-adversary use all of their budgets; the others look for small
+perturbations.
 
 Writes to DIR: comparison.json, success-l2.svg, and records.jsonl, a line for
 each attack, as `lots attack` writes them. Exit code 1 if stopped.
 
 Example, on a network that `lots train lenet --out lenet.onnx` has trained:
   lots compare lenet.onnx --data mnist:test --limit 200 --layer ip1 \\
-    --methods lots,iterative-lots,pgd-l2,deepfool --out compared")]
+    --methods lots,iterative-lots,deepfool,lbfgs --out compared")]
 pub(crate) struct Arguments {
     #[command(flatten)]
     model: Model,
@@ -59,6 +65,9 @@ pub(crate) struct Arguments {
     /// Budget of pgd-l2, in grey levels
     #[arg(long, value_name = "GREY", default_value_t = 500.0)]
     l2: f32,
+    /// Boxes of feature-adversary, in grey levels of each value, with commas between them; that of its authors is 10
+    #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = [10, 64], value_parser = value_parser!(u8).range(1..))]
+    boxes: Vec<u8>,
     #[command(flatten)]
     fit: Fit,
     #[command(flatten)]
@@ -90,12 +99,23 @@ enum Name {
     PgdL2,
     /// DeepFool
     Deepfool,
+    /// L-BFGS on the loss and the size (Szegedy et al. 2014)
+    Lbfgs,
+    /// L-BFGS on the representation in an L∞ box (Sabour et al. 2016)
+    FeatureAdversary,
+}
+
+impl Name {
+    /// Whether a layer's representation of a target leads the way.
+    fn is_led(self) -> bool {
+        matches!(self, Self::Lots | Self::IterativeLots | Self::FeatureAdversary)
+    }
 }
 
 /// A method as it is compared.
 struct Entry {
     name: String,
-    layer: Option<String>,
+    layer: Option<LayerInfo>,
     /// One for each class that is headed for, or the same for all.
     methods: Vec<Box<dyn Method>>,
     has_target: bool,
@@ -137,16 +157,23 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
             }
         }
         let seconds = clock.elapsed().as_secs_f64();
-        let mut records = Vec::new();
+        let (mut records, mut distances) = (Vec::new(), Vec::new());
         for (attack, attacked) in attacks.iter().zip(&attacked) {
             let mut record = record(&network, decision, &images, attack, attacked)?;
             let found = attacked.outcome.image().filter(|_| arguments.images);
             let origin = &images[attack.origin].image;
             results.add(&mut record, origin, found.map(|found| &found.image))?;
             records.push(record);
+            if let (Some(layer), Some(Target::Image(target)), Some(made)) =
+                (&entry.layer, attack.target, attacked.outcome.image())
+            {
+                let three = [origin, &images[target].image, &made.image];
+                distances.extend(distance(&network, layer.id, three.map(Image::clone))?);
+            }
         }
-        let layer = entry.layer.as_deref();
-        comparison.contenders.push(Contender::new(&entry.name, layer, &records, seconds));
+        let layer = entry.layer.as_ref().map(|layer| layer.name.as_str());
+        let contender = Contender::new(&entry.name, layer, &records, &distances, seconds);
+        comparison.contenders.push(contender);
     }
     bar.finish_and_clear();
     let folder = &arguments.out.path;
@@ -158,6 +185,23 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
         print(&text(&comparison, folder))?;
     }
     Ok(Outcome::Done)
+}
+
+/// How far what `layer` sees in an image is from what it sees in the target, as a share of that between origin and target; `None` if
+/// that is nothing.
+fn distance(
+    network: &Graph,
+    layer: LayerId,
+    [origin, target, made]: [Image; 3],
+) -> Result<Option<f64>> {
+    let batch = images_batch(network.input(), &[origin, target, made])?;
+    let seen = network.represent(batch.view(), layer)?;
+    let between = |a: usize, b: usize| {
+        let pairs = seen.row(a).into_iter().zip(seen.row(b));
+        pairs.map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>().sqrt()
+    };
+    let whole = between(0, 1);
+    Ok((whole > 0.0).then(|| between(2, 1) / whole))
 }
 
 impl Entry {
@@ -209,7 +253,7 @@ impl Arguments {
         if names.is_empty() {
             names = Name::value_variants().to_vec();
         }
-        let with_layers = names.iter().any(|name| matches!(name, Name::Lots | Name::IterativeLots));
+        let with_layers = names.iter().any(|name| name.is_led());
         let layers = if with_layers { self.layers.of_or_default(network)? } else { Vec::new() };
         let plain = |method: Box<dyn Method>, has_target| Entry {
             name: method.name().to_owned(),
@@ -227,6 +271,7 @@ impl Arguments {
                     ..plain(Box::new(HotCold { hot: 0 }), false)
                 }),
                 Name::Deepfool => entries.push(plain(Box::<DeepFool>::default(), false)),
+                Name::Lbfgs => entries.push(plain(Box::<Lbfgs>::default(), false)),
                 Name::PgdLinf | Name::PgdL2 => {
                     let (budget, words) = match name {
                         Name::PgdLinf => (Budget::Linf(self.linf), format!("L∞ {}", self.linf)),
@@ -241,8 +286,18 @@ impl Arguments {
                             Name::Lots => Box::new(Lots(id)),
                             _ => Box::new(IterativeLots { layer: id, walk: Walk::default() }),
                         };
-                        let layer = Some(layer(network, id)?.name.clone());
+                        let layer = Some(layer(network, id)?.clone());
                         entries.push(Entry { layer, ..plain(method, true) });
+                    }
+                }
+                Name::FeatureAdversary => {
+                    for (&id, &linf) in
+                        layers.iter().flat_map(|id| self.boxes.iter().map(move |linf| (id, linf)))
+                    {
+                        let entry = plain(Box::new(FeatureAdversary::new(id, linf)), true);
+                        let name = format!("{} L∞ {linf}", entry.name);
+                        let layer = Some(layer(network, id)?.clone());
+                        entries.push(Entry { name, layer, ..entry });
                     }
                 }
             }
@@ -252,7 +307,7 @@ impl Arguments {
 }
 
 fn text(comparison: &Comparison, folder: &Path) -> String {
-    let header = ["method", "layer", "found", "L2", "L∞", "PASS", "ms", "forward", "backward"];
+    let header = ["method", "layer", "found", "L2", "L∞", "PASS", "near", "ms", "passes"];
     let mut rows = vec![header.map(str::to_owned).to_vec()];
     let number = |value: Option<f64>, digits: usize| {
         value.map_or_else(|| "-".to_owned(), |value| format!("{value:.digits$}"))
@@ -266,9 +321,9 @@ fn text(comparison: &Comparison, folder: &Path) -> String {
             number(one.means.map(|means| means.l2), 0),
             number(one.means.map(|means| means.linf), 0),
             number(one.means.map(|means| means.pass), 3),
+            one.distance.map_or_else(|| "-".to_owned(), |near| format!("{:.0} %", 100.0 * near)),
             number(Some(1000.0 * one.seconds / attempts), 2),
-            number(Some(one.forward), 1),
-            number(Some(one.backward), 1),
+            number(Some(one.forward + one.backward), 0),
         ]);
     }
     narrow(&mut rows, &[0, 1]);

@@ -254,9 +254,11 @@ impl Arguments {
                 "{option} is for lots, found other methods only; add --method lots, or leave it away"
             );
         }
-        if self.methods.contains(&Name::Pgd) {
+        let fills = |name: &&Name| matches!(name, Name::Pgd | Name::FeatureAdversary);
+        if let Some(name) = self.methods.iter().find(fills) {
             bail!(
-                "--method pgd goes to the end of a budget rather than to the smallest perturbation; take another, or lots attack"
+                "--method {} goes to the end of a budget rather than to the smallest perturbation; take another, or lots attack",
+                name.text()
             );
         }
         if self.layers.is_given() && !self.methods.iter().any(|method| method.has_layer()) {

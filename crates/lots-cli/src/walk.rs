@@ -1,21 +1,23 @@
-//! How `iterative-lots`, `pgd` and `deepfool` walk.
+//! How `iterative-lots`, `pgd` and `deepfool` walk, and how far `lbfgs` and `feature-adversary` go.
 
 use std::str::FromStr;
 
 use anyhow::{Result, bail};
 use clap::{Args, value_parser};
-use lots::attack::{Arrival, Budget, DeepFool, Distance, Method, Pgd, Walk};
+use lots::attack::{
+    Arrival, Budget, DeepFool, Distance, FeatureAdversary, Lbfgs, Method, Pgd, Walk,
+};
 use lots_nn::{Graph, LayerId};
 
 use crate::arguments::one_layer;
 
 /// Where the options stand in the help.
-const HEADING: &str = "Step by step (iterative-lots; pgd and deepfool take some of it)";
+const HEADING: &str = "Step by step (iterative-lots; others take some of it)";
 
 /// What belongs to methods that compute their direction anew at every image.
 #[derive(Args)]
 pub(crate) struct WalkArguments {
-    /// At most so many steps [default: 100; pgd 40, or 50 with --l2; deepfool 50]
+    /// At most so many steps, or iterations of each minimisation [default: 100; pgd 40, or 50 with --l2; deepfool 50]
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=1_000_000))]
     #[arg(help_heading = HEADING)]
     steps: Option<u32>,
@@ -109,6 +111,18 @@ impl WalkArguments {
 
     pub(crate) fn deepfool(&self) -> DeepFool {
         self.steps.map_or_else(DeepFool::default, DeepFool::new)
+    }
+
+    pub(crate) fn lbfgs(&self) -> Lbfgs {
+        self.steps.map_or_else(Lbfgs::default, |steps| Lbfgs::default().with_iterations(steps))
+    }
+
+    pub(crate) fn feature_adversary(&self, layer: LayerId, linf: Option<u8>) -> FeatureAdversary {
+        let method = FeatureAdversary::new(layer, linf.unwrap_or(FeatureAdversary::LINF));
+        match self.steps {
+            Some(steps) => method.with_iterations(steps),
+            None => method,
+        }
     }
 }
 

@@ -4,8 +4,8 @@ use lots_nn::LayerInfo;
 use serde::{Deserialize, Serialize};
 
 use crate::attack::{
-    Attack, Attacked, Decision, Extent, Goal, Outcome, Passes, Perturbed, Target, UNKNOWN, Units,
-    Walk,
+    Attack, Attacked, Decision, Extent, Goal, Method, Minimise, Outcome, Passes, Perturbed, Target,
+    UNKNOWN, Units, Walk,
 };
 use crate::data::NamedImage;
 use crate::measure::{Alignment, Breadth, Focus, L2, Linf, MeasureError, breadth, focus, measure};
@@ -52,7 +52,7 @@ pub struct Record {
     pub goal: String,
     /// The L∞ norm that was fixed instead of a search, in grey levels.
     pub fixed_linf: Option<u8>,
-    /// How a method walked whose direction is computed anew at every image; `null` for a search along one.
+    /// How a method went whose direction is computed anew at every image; `null` for a search along one.
     #[serde(default)]
     pub walk: Option<String>,
     /// Forward and backward passes of single images that it took; `null` in records of older versions.
@@ -70,7 +70,8 @@ pub struct Record {
     /// Likewise to the identity that the image is taken for, or, without an image, that is the goal.
     #[serde(default)]
     pub other: Option<Approach>,
-    /// How far along the direction, in grey levels of the pixel that changes most; of a walk, the steps that it took.
+    /// How far along the direction, in grey levels of the pixel that changes most; of a walk, the steps that it
+    /// took; of a minimisation, the optimiser's iterations.
     pub step: Option<f64>,
     /// The largest step below that is known to miss; `null` where L∞ was fixed, and of a walk.
     pub missed: Option<f64>,
@@ -94,6 +95,12 @@ pub struct Record {
     pub perturbation: Option<String>,
     /// Grey levels of the perturbation that one grey level of that PNG stands for.
     pub perturbation_scale: Option<f64>,
+}
+
+/// How a method went that did not search along one direction.
+fn way(method: &dyn Method) -> Option<String> {
+    let minimise = || method.minimise().map(Minimise::to_string);
+    method.walk().map(Walk::to_string).or_else(minimise)
 }
 
 /// The goal of a walk that ends at a distance of representations.
@@ -207,7 +214,7 @@ impl Record {
                 Extent::Smallest | Extent::Beyond(_) => None,
                 Extent::Linf(linf) => Some(linf),
             },
-            walk: attack.method.walk().map(Walk::to_string),
+            walk: way(attack.method),
             passes: Some(attacked.passes),
             outcome: attacked.outcome.ending(),
             label: found.map(|found| found.class),

@@ -89,6 +89,12 @@ fn every_method_writes_what_it_says() {
         ("--method fgv --label 4", 1),
         ("--method fgv --goal target --target mnist:test:9", 1),
         ("--method pgd --l2 1500", 1),
+        ("--method lbfgs", 1),
+        ("--method lbfgs --steps 50 --goal 9", 1),
+        (
+            "--method feature-adversary --linf 200 --layer ip1 --target mnist:test:9 --goal target",
+            1,
+        ),
         ("--method pgd --l2 1500 --steps 20 --step-size 90 --goal target --target mnist:test:9", 1),
         ("--method deepfool", 1),
         ("--method deepfool --steps 3", 1),
@@ -364,6 +370,19 @@ fn what_makes_no_sense_is_told_in_one_line() {
         ("four.png --method fgs --within 3", "--method fgs takes no --within: it is for iterative"),
         ("four.png --method pgd", "pgd stays inside a budget, found none; give --linf or --l2"),
         ("four.png --method pgd --linf 9 --back 3", "--method pgd takes no --back: it is for iter"),
+        (
+            "four.png --method lbfgs --linf 9",
+            "--method lbfgs takes no --linf: it has no budget; lea",
+        ),
+        ("four.png --method lbfgs --back 3", "--method lbfgs takes no --back: it is for iter"),
+        (
+            "four.png --method feature-adversary",
+            "feature-adversary goes from an origin towards a target, found no --target; give",
+        ),
+        (
+            "four.png --method feature-adversary --target mnist:test:9 --units 3",
+            "--method feature-adversary takes no --units: it works with all of them; leave",
+        ),
         ("four.png --method pgd --l2 0", "a step of pgd has to be above 0 grey levels, found 0"),
         ("four.png --method pgd --linf 9 --layer ip1", "--method pgd takes no --layer: it starts"),
         ("four.png --method deepfool --linf 9", "--method deepfool takes no --linf: it has no"),

@@ -7,10 +7,13 @@ use ndarray::{Array2, Array4, ArrayView1, ArrayView3, Axis};
 
 use super::aim::{Aim, Arrival};
 use super::decision::{Decision, Wanted};
+use super::descent::Descent;
 use super::follow::{cotangents, follow};
+use super::lanes::descend;
 use super::method::cotangent;
+use super::minimise::{Cost, Minimise, Objective};
 use super::pursuit::{Judged, Pursuit, check_count, pursue, whole_rows};
-use super::ray::Ray;
+use super::ray::{Ray, scale};
 use super::search::{Found, Search};
 use super::walk::{Place, Row, Walker};
 use super::{Attack, Attacked, Extent, Goal, Outcome, Passes, Perturbed, Target};
@@ -122,6 +125,8 @@ enum Purpose<'f> {
     Ray(Wanted),
     /// To take a first step.
     Walk(Box<Walker<'f>>),
+    /// To know that there is one.
+    Descent(Box<Descent<'f>>),
 }
 
 /// An attack that has a direction.
@@ -135,6 +140,7 @@ struct Underway<'f> {
 enum Way<'f> {
     Ray(Pursuit),
     Walk(Walker<'f>),
+    Descent(Descent<'f>),
 }
 
 /// The images of some attacks, forward to every layer that matters.
@@ -150,6 +156,14 @@ struct Forward<'a> {
 }
 
 impl Forward<'_> {
+    /// What `layer` sees in an attack's target.
+    fn target<'f>(&'f self, attack: &Attack<'f>, layer: LayerId) -> Option<&'f [f32]> {
+        Some(match attack.target? {
+            Target::Image(position) => self.seen(layer, position),
+            Target::Representation(stolen) => stolen.values.as_slice(),
+        })
+    }
+
     fn row(&self, position: usize) -> usize {
         self.positions.partition_point(|&p| p < position)
     }
@@ -219,7 +233,7 @@ impl<'a> Attacks<'a> {
             let forward = self.forward(attacks)?;
             let (mut progress, error) = self.start(&forward, attacks)?;
             refused = error.or(refused);
-            let (mut rays, mut walks) = (Vec::new(), Vec::new());
+            let (mut rays, mut walks, mut descents) = (Vec::new(), Vec::new(), Vec::new());
             for one in &mut progress {
                 let Progress::Underway(underway) = one else { continue };
                 match &mut underway.way {
@@ -227,10 +241,12 @@ impl<'a> Attacks<'a> {
                     Way::Ray(pursuit) if pursuit.found.is_none() => rays.push(pursuit),
                     Way::Ray(_) => {}
                     Way::Walk(walker) => walks.push(walker),
+                    Way::Descent(descent) => descents.push(descent),
                 }
             }
             pursue(self.network, self.decision, rays)?;
             follow(self.network, self.decision, walks)?;
+            descend(self.network, self.decision, descents)?;
             let ends = attacks.iter().zip(progress).collect();
             ended = parallel::map(ends, |(attack, progress)| match progress {
                 Progress::Ended(attacked) => Ok(attacked),
@@ -239,10 +255,12 @@ impl<'a> Attacks<'a> {
                     let passes = match &way {
                         Way::Ray(pursuit) => pursuit.passes,
                         Way::Walk(walker) => walker.passes,
+                        Way::Descent(descent) => descent.passes,
                     };
                     let outcome = match way {
                         Way::Ray(pursuit) => self.end(pursuit, attack)?,
                         Way::Walk(walker) => self.end_walk(walker)?,
+                        Way::Descent(descent) => self.end_descent(&descent)?,
                     };
                     Ok(Attacked { passes, origin_class, origin_scores, outcome })
                 }
@@ -267,6 +285,9 @@ impl<'a> Attacks<'a> {
         }
         if let Some(walk) = attack.method.walk() {
             walk.check(attack)?;
+        }
+        if let Some(minimise) = attack.method.minimise() {
+            minimise.check(attack)?;
         }
         if let Some(Target::Representation(stolen)) = attack.target {
             self.check_representation(attack, stolen)?;
@@ -371,6 +392,14 @@ impl<'a> Attacks<'a> {
                     }
                     Way::Walk(*walker)
                 }
+                Purpose::Descent(mut descent) => {
+                    let mut direction = directions.pop().unwrap_or_default();
+                    if !scale(&mut direction, attack.method) {
+                        return ended(origin_scores, sent, Outcome::NoDirection);
+                    }
+                    descent.passes = Passes { forward: 1, backward: sent };
+                    Way::Descent(*descent)
+                }
             };
             Progress::Underway(Box::new(Underway { origin_class: class, origin_scores, way }))
         });
@@ -404,7 +433,13 @@ impl<'a> Attacks<'a> {
             return Ok((class, Some(Plan { rows, purpose: Purpose::Walk(Box::new(walker)) })));
         }
         let rows = vec![Row { layer: self.layer(attack), cotangent }];
-        Ok((class, Some(Plan { rows, purpose: Purpose::Ray(wanted) })))
+        let purpose = match attack.method.minimise() {
+            None => Purpose::Ray(wanted),
+            Some(minimise) => {
+                Purpose::Descent(Box::new(self.descent(forward, attack, wanted, minimise)?))
+            }
+        };
+        Ok((class, Some(Plan { rows, purpose })))
     }
 
     /// A walk that stands at its origin.
@@ -417,10 +452,7 @@ impl<'a> Attacks<'a> {
     ) -> Result<Walker<'f>, Error> {
         let missing = || Error::Attack("this method walks, found no way to".to_owned());
         let walk = attack.method.walk().ok_or_else(missing)?;
-        let target = |layer| match attack.target? {
-            Target::Image(position) => Some(forward.seen(layer, position)),
-            Target::Representation(stolen) => Some(stolen.values.as_slice()),
-        };
+        let target = |layer| forward.target(attack, layer);
         let layer = self.layer(attack);
         let aim = match (walk.arrival, target(layer)) {
             (Arrival::Goal | Arrival::End, _) => Aim::Class(wanted),
@@ -435,6 +467,29 @@ impl<'a> Attacks<'a> {
         let units = attack.units.map(|units| Ok::<_, Error>((units, self.units(layer)?)));
         let origin = forward.origin(attack);
         Ok(Walker::new(attack.method, walk, units.transpose()?, class, aim, places, origin))
+    }
+
+    /// A minimisation that stands at its origin.
+    fn descent<'f>(
+        &self,
+        forward: &'f Forward<'_>,
+        attack: &'f Attack<'_>,
+        wanted: Wanted,
+        minimise: &'f Minimise,
+    ) -> Result<Descent<'f>, Error> {
+        let layer = self.layer(attack);
+        let cost = match (minimise.objective, forward.target(attack, layer)) {
+            (Objective::LossAndSize { .. }, _) => Cost::Loss(wanted),
+            (Objective::Distance { .. }, Some(target)) => {
+                Cost::distance(layer, forward.seen(layer, attack.origin), target)
+            }
+            (Objective::Distance { .. }, None) => {
+                let problem = "this method goes near a target, found none; give one";
+                return Err(Error::Attack(problem.to_owned()));
+            }
+        };
+        let (origin, passes) = (forward.origin(attack), Passes::default());
+        Ok(Descent { minimise, wanted, cost, origin, passes, found: None })
     }
 
     /// What to reach from the class `origin`; the network says `target` of the target.
@@ -479,10 +534,7 @@ impl<'a> Attacks<'a> {
     ) -> Result<Vec<f32>, Error> {
         let layer = self.layer(attack);
         let origin = forward.seen(layer, attack.origin);
-        let target = attack.target.map(|target| match target {
-            Target::Image(position) => forward.seen(layer, position),
-            Target::Representation(stolen) => stolen.values.as_slice(),
-        });
+        let target = forward.target(attack, layer);
         let mut cotangent = cotangent(attack.method, self.decision, origin, target, class)?;
         if let Some(units) = attack.units {
             units.keep_of(&mut cotangent, self.info(layer)?)?;
@@ -578,6 +630,24 @@ impl<'a> Attacks<'a> {
             judged.filter(|_| is_met).ok_or_else(other_alone)?
         };
         Ok(Outcome::Adversarial(Perturbed { image, class, scores, step, missed: None }))
+    }
+
+    /// The outcome of a minimisation that is at its end.
+    fn end_descent(&self, descent: &Descent<'_>) -> Result<Outcome, Error> {
+        let Some(found) = &descent.found else { return Ok(Outcome::NotFound(None)) };
+        let (image, step) = (found.image(self.network.input()), found.iterations as f32);
+        let Judged { class, scores } = if self.network.is_exact_in_batches() {
+            found.judged.clone()
+        } else {
+            let judged = self.judge_alone(&image)?;
+            judged.filter(|judged| judged.class == found.judged.class).ok_or_else(other_alone)?
+        };
+        let perturbed = Perturbed { image, class, scores, step, missed: None };
+        Ok(if found.is_met {
+            Outcome::Adversarial(perturbed)
+        } else {
+            Outcome::NotFound(Some(perturbed))
+        })
     }
 
     fn judge_alone(&self, image: &Image) -> Result<Option<Judged>, Error> {

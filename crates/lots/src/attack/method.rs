@@ -6,6 +6,7 @@ use lots_nn::LayerId;
 
 use super::decision::Decision;
 use super::gallery::Distance;
+use super::minimise::Minimise;
 use super::walk::Walk;
 use crate::error::Error;
 
@@ -33,6 +34,11 @@ pub trait Method: Debug + Send + Sync {
     /// How it walks, if its direction is computed anew at every image that it comes to. Without, there is one direction, and
     /// the search along it.
     fn walk(&self) -> Option<&Walk> {
+        None
+    }
+
+    /// What it minimises, if an optimiser finds the way from its direction's first step on.
+    fn minimise(&self) -> Option<&Minimise> {
         None
     }
 

@@ -1,18 +1,24 @@
 //! From origins, targets and a network to the smallest 8-bit images that change the class.
 //!
 //! A [`Method`] says which layer and which cotangent; everything else is the same for all of them and lies here: the
-//! direction `η = Jᵀ · cotangent`, and the line search along it on 8-bit images, or a [`Walk`] on which it is computed anew.
+//! direction `η = Jᵀ · cotangent`, and the line search along it on 8-bit images, or a [`Walk`] on which it is computed anew. Methods that [`Minimise`] something leave the
+//! direction to an optimiser.
 
 mod aim;
 mod decision;
 mod deepfool;
+mod descent;
 mod driver;
+mod feature_adversary;
 mod follow;
 mod gallery;
 mod gradient;
 mod hot_cold;
 mod iterative;
+mod lanes;
+mod lbfgs;
 mod method;
+mod minimise;
 mod pgd;
 mod pursuit;
 mod ray;
@@ -31,11 +37,14 @@ pub(crate) use decision::first_largest;
 pub use decision::{Argmax, Decision, Wanted};
 pub use deepfool::DeepFool;
 pub use driver::{Attacks, attack};
+pub use feature_adversary::FeatureAdversary;
 pub use gallery::{Distance, Gallery, UNKNOWN};
 pub use gradient::{Fgs, Fgv, has_zero_loss};
 pub use hot_cold::HotCold;
 pub use iterative::IterativeLots;
+pub use lbfgs::Lbfgs;
 pub use method::{Method, Seen};
+pub use minimise::{Minimise, Objective};
 pub use pgd::Pgd;
 pub use representation::{Lots, Magnify, Reduce};
 pub use units::Units;
@@ -97,7 +106,7 @@ pub enum Goal {
     Class(usize),
 }
 
-/// How far to go along the direction; for walks, always `Smallest`.
+/// How far to go along the direction; for walks and minimisations, always `Smallest`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Extent {
     /// To the smallest step found that reaches the goal.
@@ -145,8 +154,8 @@ pub struct Passes {
 pub enum Outcome {
     /// An image that reaches the goal; of a walk, that has come to its [`Arrival`].
     Adversarial(Perturbed),
-    /// No image along the ray, or on the walk, reaches the goal. At a fixed L∞ norm there is an image all the same, to look at, unless it has
-    /// no class because the network's output is not finite.
+    /// No image along the ray, on the walk or at a minimum reaches the goal. At a fixed L∞ norm, and nearest to a target in a box, there is
+    /// an image all the same, to look at, unless it has no class because the network's output is not finite.
     NotFound(Option<Perturbed>),
     /// The network takes the origin for another class than its label, so there is nothing to change.
     OriginMisclassified,
@@ -154,7 +163,7 @@ pub enum Outcome {
     NoDirection,
 }
 
-/// An image on the ray, or of the walk.
+/// An image on the ray, of the walk, or at a minimum.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Perturbed {
     /// The image, as it was judged.
@@ -164,9 +173,9 @@ pub struct Perturbed {
     /// The decision's scores of it.
     pub scores: Vec<f32>,
     /// How far along the direction, in grey levels of the pixel that changes most; of a walk, the steps that it took before it
-    /// arrived.
+    /// arrived; of a minimisation, the optimiser's iterations up to there.
     pub step: f32,
-    /// The largest step below that is known to miss the goal, at most 1/64 away; `None` at a fixed L∞ norm and of a walk. What lies
+    /// The largest step below that is known to miss the goal, at most 1/64 away; `None` at a fixed L∞ norm, of a walk and of a minimisation. What lies
     /// further below was not all looked at: success along a ray is not monotone.
     pub missed: Option<f32>,
 }

@@ -245,7 +245,8 @@ pub(crate) fn missing(record: &Record) -> String {
         ),
         Ending::NoDirection => "Nothing comes back at the pixels: no direction to go.".to_owned(),
         Ending::NotFound if record.walk.is_some() => {
-            format!("The walk does not come to where it is {}.", wish(record))
+            let is = if record.goal == "any" { "" } else { "it is " };
+            format!("It does not come to where {is}{}.", wish(record))
         }
         Ending::NotFound if record.goal == "any" => {
             "No step in this direction changes the class.".to_owned()

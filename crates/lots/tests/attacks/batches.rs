@@ -5,8 +5,8 @@ use std::sync::Mutex;
 
 use lots::NamedImage;
 use lots::attack::{
-    Argmax, Attack, Attacked, Budget, DeepFool, Extent, Fgs, Fgv, Goal, HotCold, IterativeLots,
-    Lots, Magnify, Method, Pgd, Reduce, attack,
+    Argmax, Attack, Attacked, Budget, DeepFool, Extent, FeatureAdversary, Fgs, Fgv, Goal, HotCold,
+    IterativeLots, Lbfgs, Lots, Magnify, Method, Pgd, Reduce, attack,
 };
 use lots_nn::{Cotangent, Error, InputSpec, LayerId, LayerInfo, Network, Trace};
 use ndarray::{Array2, Array4, ArrayView3, ArrayView4};
@@ -53,9 +53,11 @@ fn alone_and_among_others_the_same_comes_out() {
     methods.push(Box::new(Pgd::new(Budget::Linf(80))));
     methods.push(Box::new(Pgd::new(Budget::L2(900.0))));
     methods.push(Box::new(DeepFool::default()));
+    methods.push(Box::new(Lbfgs::new(20, 4)));
     for layer in network.find_layers("all").unwrap() {
         methods.push(Box::new(Lots(layer)));
         methods.push(Box::new(IterativeLots::new(layer)));
+        methods.push(Box::new(FeatureAdversary::new(layer, 60).with_iterations(20)));
         methods.push(Box::new(Magnify(layer)));
         methods.push(Box::new(Reduce(layer)));
     }

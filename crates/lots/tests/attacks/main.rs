@@ -6,6 +6,7 @@
 mod batches;
 mod every_method;
 mod exact;
+mod minima;
 mod networks;
 mod other_networks;
 mod plain_search;
