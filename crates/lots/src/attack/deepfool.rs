@@ -8,7 +8,8 @@ use super::walk::{Pace, Walk};
 use crate::error::Error;
 
 /// From each image on, the smallest perturbation in L2 that brings the score of some other class up to that of the origin's, if
-/// scores change as their slopes say; the whole way from the origin is made a fiftieth longer.
+/// scores change as their slopes say; the whole way from the origin is made a fiftieth longer. Images are rounded to 8 bits, so a step that
+/// would not change a pixel is doubled until it does.
 ///
 /// Source: Moosavi-Dezfooli et al. 2016.
 #[derive(Clone, Debug, PartialEq)]

@@ -395,13 +395,22 @@ impl<'a> Walker<'a> {
         let nearest =
             ways.min_by(|a, b| (a.0.abs() / a.1.sqrt()).total_cmp(&(b.0.abs() / b.1.sqrt())));
         let Some((far, square, slope)) = nearest else { return false };
-        let way = (far / square) as f32;
-        let at: Vec<f32> =
-            self.at.iter().zip(&slope).map(|(x, d)| (x + way * d).clamp(0.0, 255.0)).collect();
-        let size = self.walk.size;
-        let beyond =
-            at.iter().zip(&self.origin).map(|(x, o)| (o + size * (x - o)).clamp(0.0, 255.0));
-        self.image = rounded(&self.keep_within(beyond.collect()));
+        let largest = slope.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
+        let mut way = ((far.abs() / square) as f32).max(LEAST / largest);
+        let at = loop {
+            // What clipping takes away is kept for the steps to come.
+            let at: Vec<f32> = self.at.iter().zip(&slope).map(|(x, d)| x + way * d).collect();
+            let size = self.walk.size;
+            let beyond = at.iter().zip(&self.origin);
+            let beyond = beyond.map(|(x, o)| (o + size * (x - o)).clamp(0.0, 255.0)).collect();
+            let image = rounded(&self.keep_within(beyond));
+            if image != self.image || way * largest > 255.0 {
+                self.image = image;
+                break at;
+            }
+            // Rounding takes all of it away.
+            way *= 2.0;
+        };
         self.at = at;
         self.steps += 1;
         true
@@ -514,6 +523,8 @@ impl Back {
     }
 }
 
+/// A step to a boundary is at least this long, in grey levels of the pixel that changes most; far less than rounding takes away.
+const LEAST: f32 = 1.0 / 1024.0;
 /// Newton's steps at most; what is left then is below what rounding to 8 bits does.
 const NEWTON: usize = 20;
 

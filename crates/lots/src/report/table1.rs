@@ -21,6 +21,10 @@ pub(super) struct Pair {
     /// From the paper's mean to that here, as a part of the paper's.
     pub(super) difference: String,
     /// Whether that is much.
+    #[cfg_attr(
+        not(feature = "sets"),
+        expect(dead_code, reason = "only the page of the whole table marks it")
+    )]
     pub(super) is_far: bool,
 }
 
