@@ -10,7 +10,7 @@ use crate::error::Error;
 /// The image in an L∞ box around the origin whose representation is the nearest to the target's that L-BFGS-B finds. There is an image
 /// even where its class is not the goal.
 ///
-/// Source: Sabour et al. 2016.
+/// Paper: section 2.2. Source: Sabour et al. 2016.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FeatureAdversary {
     layer: LayerId,

@@ -9,7 +9,7 @@ use crate::error::Error;
 
 /// Minimises the loss of the goal and the size of the perturbation together, and looks for how much the size may count.
 ///
-/// Source: Szegedy et al. 2014, where the goal is always a class.
+/// Paper: section 2.2. Source: Szegedy et al. 2014, where the goal is always a class.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Lbfgs {
     minimise: Minimise,

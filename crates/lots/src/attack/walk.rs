@@ -23,10 +23,8 @@ use crate::image::Image;
 /// Where the walk has arrived, it searches back for the nearest image to the origin in L2 that has arrived too. From each
 /// image of the way back that has, it takes one more step ahead, to the end of a box: every pixel may lie between the origin's
 /// value and that end's, so that no pixel goes where the method does not lead. In the box, the nearest image that has arrived
-/// follows from the slope of the decision, as far as that foretells; the search goes half the way there, and the network judges.
-///
-/// Without a search back, or with all pixels scaled towards the origin and adjusted, in turns, perturbations of digits stay about as
-/// large as where the walk arrives; the box of the first arrival alone makes them smaller, a step ahead from each still smaller.
+/// follows from the slope of the decision, as far as that foretells; the search goes half the way there, and the network judges. What
+/// else was tried stands in docs/methods.md.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Walk {
     /// At most so many steps, 1 or more.
