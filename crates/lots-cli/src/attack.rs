@@ -6,8 +6,8 @@ use std::sync::atomic::Ordering;
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum, value_parser};
 use lots::attack::{
-    Attack, Attacked, Decision, DeepFool, Extent, Fgs, Fgv, Goal, HotCold, IterativeLots, Lbfgs,
-    Lots, Magnify, Method, Reduce, Target, Units, attack,
+    Attack, Attacked, Decision, DeepFool, Extent, FeatureAdversary, Fgs, Fgv, Goal, HotCold,
+    IterativeLots, Lbfgs, Lots, Magnify, Method, Reduce, Target, Units, attack,
 };
 use lots::{
     Ending, L2, Linf, NamedImage, Record, Representation, Results, doubts, find_class,
@@ -35,7 +35,7 @@ one found on the ray that reaches the goal.
 iterative-lots leaves the ray: it computes the direction anew after every step,
 and where it has arrived it searches back towards the origin. Its perturbations
 are smaller; its step counts steps. lbfgs and feature-adversary leave the way
-to an optimiser; their step counts its iterations. A feature adversary is kept
+to an optimiser; their step counts its looks. A feature adversary is kept
 even where the goal is not reached.
 
 With --json, one object a line and result, as in records.jsonl, but with paths
@@ -172,8 +172,11 @@ impl Name {
             Self::IterativeLots => at(|layer| Box::new(IterativeLots::new(layer))),
             Self::Magnify => at(|layer| Box::new(Magnify(layer))),
             Self::Reduce => at(|layer| Box::new(Reduce(layer))),
-            // They want a budget.
-            Self::Pgd | Self::FeatureAdversary => Vec::new(),
+            // It wants a budget.
+            Self::Pgd => Vec::new(),
+            Self::FeatureAdversary => {
+                at(|layer| Box::new(FeatureAdversary::new(layer, FeatureAdversary::LINF)))
+            }
             Self::Lbfgs => vec![Box::new(Lbfgs::default())],
             Self::Deepfool => vec![Box::new(DeepFool::default())],
             Self::Fgs => vec![Box::new(Fgs)],

@@ -65,8 +65,8 @@ pub(crate) struct Arguments {
     /// Budget of pgd-l2, in grey levels
     #[arg(long, value_name = "GREY", default_value_t = 500.0)]
     l2: f32,
-    /// Boxes of feature-adversary, in grey levels of each value, with commas between them; that of its authors is 10
-    #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = [10, 64], value_parser = value_parser!(u8).range(1..))]
+    /// Boxes of feature-adversary, in grey levels of each value, with commas between them; its authors' is 10 [default: 10,64]
+    #[arg(long, value_name = "N", value_delimiter = ',', value_parser = value_parser!(u8).range(1..))]
     boxes: Vec<u8>,
     #[command(flatten)]
     fit: Fit,
@@ -80,6 +80,9 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     json: Json,
 }
+
+/// Boxes of feature adversaries: their authors', and that of pgd.
+const BOXES: [u8; 2] = [FeatureAdversary::LINF, 64];
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 enum Name {
@@ -253,6 +256,15 @@ impl Arguments {
         if names.is_empty() {
             names = Name::value_variants().to_vec();
         }
+        if !self.boxes.is_empty() && !names.contains(&Name::FeatureAdversary) {
+            bail!("--boxes are for feature-adversary, found other methods only; leave them away");
+        }
+        let mut boxes = self.boxes.clone();
+        boxes.sort_unstable();
+        boxes.dedup();
+        if boxes.is_empty() {
+            boxes = BOXES.to_vec();
+        }
         let with_layers = names.iter().any(|name| name.is_led());
         let layers = if with_layers { self.layers.of_or_default(network)? } else { Vec::new() };
         let plain = |method: Box<dyn Method>, has_target| Entry {
@@ -291,13 +303,13 @@ impl Arguments {
                     }
                 }
                 Name::FeatureAdversary => {
-                    for (&id, &linf) in
-                        layers.iter().flat_map(|id| self.boxes.iter().map(move |linf| (id, linf)))
-                    {
-                        let entry = plain(Box::new(FeatureAdversary::new(id, linf)), true);
-                        let name = format!("{} L∞ {linf}", entry.name);
-                        let layer = Some(layer(network, id)?.clone());
-                        entries.push(Entry { name, layer, ..entry });
+                    for &id in &layers {
+                        let layer = layer(network, id)?;
+                        entries.extend(boxes.iter().map(|&linf| {
+                            let entry = plain(Box::new(FeatureAdversary::new(id, linf)), true);
+                            let name = format!("{} L∞ {linf}", entry.name);
+                            Entry { name, layer: Some(layer.clone()), ..entry }
+                        }));
                     }
                 }
             }

@@ -21,11 +21,11 @@ pub(crate) struct WalkArguments {
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=1_000_000))]
     #[arg(help_heading = HEADING)]
     steps: Option<u32>,
-    /// How far a step goes: grey levels of the pixel that changes most, or L2 of pgd with --l2 [default: 16; of pgd a
+    /// How far a step goes: grey levels of the pixel that changes most, or L2 of pgd with --l2 [default: 64; of pgd a
     /// thirtieth of --linf or a fortieth of --l2]
     #[arg(long, value_name = "GREY", help_heading = HEADING)]
     step_size: Option<f32>,
-    /// Images that are tried on the way back to the origin, once the goal is reached; more find smaller perturbations [default: 20]
+    /// Images that are tried on the way back to the origin, once the goal is reached; more find smaller perturbations [default: 16]
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(..=1_000_000))]
     #[arg(help_heading = HEADING)]
     back: Option<u32>,

@@ -58,10 +58,12 @@ pub fn find_class(names: &[String], text: &str) -> Result<usize, String> {
 pub fn method_title(method: &str) -> &str {
     match method {
         "deepfool" => "DeepFool",
+        "feature-adversary" => "feature adversary",
         "fgs" => "FGS",
         "fgv" => "FGV",
         "hot-cold" => "hot/cold",
         "iterative-lots" => "iterative LOTS",
+        "lbfgs" => "L-BFGS",
         "lots" => "LOTS",
         "pgd" => "PGD",
         other => other,

@@ -52,7 +52,7 @@ pub struct Record {
     pub goal: String,
     /// The L∞ norm that was fixed instead of a search, in grey levels.
     pub fixed_linf: Option<u8>,
-    /// How a method went whose direction is computed anew at every image; `null` for a search along one.
+    /// How a method went that walks or minimises; `null` for a search along one direction.
     #[serde(default)]
     pub walk: Option<String>,
     /// Forward and backward passes of single images that it took; `null` in records of older versions.
@@ -71,9 +71,9 @@ pub struct Record {
     #[serde(default)]
     pub other: Option<Approach>,
     /// How far along the direction, in grey levels of the pixel that changes most; of a walk, the steps that it
-    /// took; of a minimisation, the optimiser's iterations.
+    /// took; of a minimisation, how often the optimiser had looked.
     pub step: Option<f64>,
-    /// The largest step below that is known to miss; `null` where L∞ was fixed, and of a walk.
+    /// The largest step below that is known to miss; `null` where L∞ was fixed, of a walk and of a minimisation.
     pub missed: Option<f64>,
     /// Euclidean norm of the perturbation, in grey levels.
     pub l2: Option<L2>,

@@ -152,10 +152,10 @@ fn walks_keep_to_what_is_asked_for() {
     let base = "--origin four.png --target mnist:test:9 --method iterative-lots --layer ip1";
     // What it was to do in words, and L∞, L2 and steps at most.
     let cases = [
-        ("--linf 110", "at most 100 steps of 16 and 20 back, L∞ at most 110", 110.0, 1e9, 100.0),
+        ("--linf 110", "at most 100 steps of 64 and 16 back, L∞ at most 110", 110.0, 1e9, 100.0),
         (
             "--l2 1100.5 --steps 40",
-            "at most 40 steps of 16 and 20 back, L2 at most 1100.5",
+            "at most 40 steps of 64 and 16 back, L2 at most 1100.5",
             255.0,
             1100.5,
             40.0,
@@ -171,6 +171,24 @@ fn walks_keep_to_what_is_asked_for() {
         assert!(record["missed"].is_null() && record["fixed_linf"].is_null(), "{record}");
         for (key, most) in [("linf", linf), ("l2", l2), ("step", steps)] {
             assert!(record[key].as_f64().unwrap() <= most, "{line} {record}");
+        }
+    }
+    let cases = [
+        ("lbfgs", "10 minima, each at most 100 iterations"),
+        ("lbfgs --steps 50", "10 minima, each at most 50 iterations"),
+        ("feature-adversary --layer ip1", "at most 100 iterations, L∞ at most 10"),
+        ("feature-adversary --layer ip1 --linf 9 --steps 7", "at most 7 iterations, L∞ at most 9"),
+    ];
+    for (i, (line, way)) in cases.into_iter().enumerate() {
+        let target = if line.starts_with("lbfgs") { "" } else { "--target mnist:test:9" };
+        let line = format!("--origin four.png {target} --method {line} --out way{i}");
+        let (records, code) = attack(&dir, &line);
+        check_image(&dir, &records[0]);
+        assert_eq!(records[0]["walk"], way, "{line}");
+        if line.contains("feature") {
+            // There is an image all the same.
+            assert_eq!((&records[0]["outcome"], code), (&"not_found".into(), 1), "{line}");
+            assert!(records[0]["linf"].as_u64().unwrap() <= 10, "{line}");
         }
     }
     let (records, code) = attack(&dir, &format!("{base} --linf 1 --out tight"));

@@ -99,6 +99,7 @@ fn what_makes_no_sense_is_told_in_one_line() {
         ("--methods pgd-l2 --l2 0", "a step of pgd has to be above 0 grey levels, found 0"),
         ("--methods lots --layer conv3", "no layer \"conv3\" in lenet.onnx; layers: "),
         ("--data nothing", "nothing"),
+        ("--methods fgv --boxes 10", "--boxes are for feature-adversary, found other methods only"),
         ("--boxes 10,0", "invalid value '0' for '--boxes <N>'"),
     ];
     for (line, wanted) in cases {

@@ -134,6 +134,14 @@ fn what_makes_no_sense_is_told() {
             "--layer is for lots, magnify and reduce",
         ),
         (
+            &*format!("{generate} --method feature-adversary"),
+            "--method feature-adversary goes to the end of a budget rather than to the smallest",
+        ),
+        (
+            &*format!("{generate} --method lbfgs --beyond 1.5"),
+            "lbfgs ends at a minimum, found a multiple of it; leave that away",
+        ),
+        (
             &*format!("{generate} --resume --force"),
             "--resume goes on with what --force throws away",
         ),

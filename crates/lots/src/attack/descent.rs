@@ -1,6 +1,6 @@
 //! One attack that minimises: from its origin to a minimum, rounded to 8 bits, and judged.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 use basin::{BoxBounds, ConstraintDescription, ConstraintSet, ConstraintSolveError};
 use basin::{Constraints, CostFunction, Executor, FirstOrderState, Gradient, Lbfgsb};
@@ -40,8 +40,8 @@ pub(super) struct Minimum {
     pub(super) judged: Judged,
     /// Whether it reaches the goal.
     pub(super) is_met: bool,
-    /// Of the optimiser, up to there.
-    pub(super) iterations: u64,
+    /// How often the optimiser had looked.
+    pub(super) looks: u32,
 }
 
 impl Minimum {
@@ -75,8 +75,8 @@ impl<'a> Descent<'a> {
         match self.minimise.objective {
             Objective::Distance { linf } => {
                 let problem = Problem::new(self, decision, eye, 0.0, linf);
-                if let Some((image, iterations)) = self.minimum(&problem)? {
-                    self.found = self.judge(decision, eye, image, iterations)?;
+                if let Some(image) = self.minimum(&problem)? {
+                    self.found = self.judge(decision, eye, image)?;
                 }
                 Ok(())
             }
@@ -92,13 +92,11 @@ impl<'a> Descent<'a> {
         searches: u32,
     ) -> Result<(), Error> {
         let (mut weight, mut met, mut missed) = (1.0_f64, None, None);
-        let mut total = 0;
         for _ in 0..searches {
             let problem = Problem::new(self, decision, eye, weight, u8::MAX);
             let mut is_met = false;
-            if let Some((image, iterations)) = self.minimum(&problem)? {
-                total += iterations;
-                let found = self.judge(decision, eye, image, total)?;
+            if let Some(image) = self.minimum(&problem)? {
+                let found = self.judge(decision, eye, image)?;
                 is_met = found.as_ref().is_some_and(|found| found.is_met);
                 if is_met && self.found.as_ref().is_none_or(|best| self.is_smaller(&found, best)) {
                     self.found = found;
@@ -126,9 +124,9 @@ impl<'a> Descent<'a> {
         image.iter().zip(&self.origin).map(|(x, o)| f64::from(x - o).powi(2)).sum()
     }
 
-    /// Where the optimiser comes to, in whole numbers, and after how many iterations; `None` where the network's output is not finite.
-    fn minimum(&mut self, problem: &Problem<'_, '_, 'a>) -> Result<Option<(Vec<f32>, u64)>, Error> {
-        let start: Vec<f64> = self.origin.iter().map(|&x| f64::from(x) / UNIT).collect();
+    /// Where the optimiser comes to, in whole numbers; `None` where the network's output is not finite from the start.
+    fn minimum(&mut self, problem: &Problem<'_, '_, 'a>) -> Result<Option<Vec<f32>>, Error> {
+        let start = problem.origin.clone();
         let optimiser = Lbfgsb::new().with_relative_cost_reduction_tolerance(REDUCTION);
         let run = Executor::new(problem, optimiser, FirstOrderState::new(start))
             .max_iter(self.minimise.iterations.into())
@@ -137,11 +135,11 @@ impl<'a> Descent<'a> {
         self.passes.forward += looks;
         self.passes.backward += looks;
         match run {
-            Ok(end) => {
-                let image = end.best_param().iter().map(|x| (UNIT * x) as f32);
-                Ok(Some((image.map(|x| x + ROUNDER - ROUNDER).collect(), end.iter())))
+            Ok(_) | Err(ConstraintSolveError::Evaluation(Halt::NotFinite)) => {
+                let least = problem.least.take().map(|(_, image)| image);
+                let whole = |x: f64| (UNIT * x) as f32 + ROUNDER - ROUNDER;
+                Ok(least.map(|image| image.into_iter().map(whole).collect()))
             }
-            Err(ConstraintSolveError::Evaluation(Halt::NotFinite)) => Ok(None),
             Err(ConstraintSolveError::Evaluation(Halt::Failed(error))) => Err(error),
             Err(_) => Err(Error::Attack("L-BFGS-B refuses the box around the origin".to_owned())),
         }
@@ -153,14 +151,13 @@ impl<'a> Descent<'a> {
         decision: &dyn Decision,
         eye: &Eye<'_, 'a>,
         image: Vec<f32>,
-        iterations: u64,
     ) -> Result<Option<Minimum>, Error> {
         self.passes.forward += 1;
         let Sight { representation, .. } = eye(Look { image: image.clone(), cost: None })?;
         let Some(judged) = Judged::of(decision, &representation) else { return Ok(None) };
         // Too close to call is not yet there.
         let is_met = self.wanted.is_met(Some(judged.class)) && decision.is_clear(&representation);
-        Ok(Some(Minimum { image, judged, is_met, iterations }))
+        Ok(Some(Minimum { image, judged, is_met, looks: self.passes.backward - 1 }))
     }
 }
 
@@ -177,10 +174,13 @@ struct Problem<'p, 'e, 'a> {
     upper: Vec<f64>,
     /// How often the network has looked, with a slope.
     looks: Cell<u32>,
+    /// The smallest value so far, and the image that has it.
+    least: RefCell<Option<(f64, Vec<f64>)>>,
 }
 
 /// Why a minimisation ends before its minimum.
 enum Halt {
+    /// What it has come to so far counts.
     NotFinite,
     Failed(Error),
 }
@@ -199,7 +199,8 @@ impl<'p, 'e, 'a> Problem<'p, 'e, 'a> {
         };
         let (origin, lower, upper) = (at(0.0), at(-f64::from(linf)), at(linf.into()));
         let cost = descent.cost;
-        Self { decision, eye, cost, origin, weight, lower, upper, looks: Cell::new(0) }
+        let (looks, least) = (Cell::new(0), RefCell::new(None));
+        Self { decision, eye, cost, origin, weight, lower, upper, looks, least }
     }
 }
 
@@ -231,11 +232,14 @@ impl Gradient for &Problem<'_, '_, '_> {
             cost += self.weight * (x - o).powi(2);
             *slope += 2.0 * self.weight * (x - o);
         }
-        if cost.is_finite() && gradient.iter().all(|x| x.is_finite()) {
-            Ok((cost, gradient))
-        } else {
-            Err(Halt::NotFinite)
+        if !cost.is_finite() || gradient.iter().any(|x| !x.is_finite()) {
+            return Err(Halt::NotFinite);
         }
+        let mut least = self.least.borrow_mut();
+        if least.as_ref().is_none_or(|(least, _)| cost < *least) {
+            *least = Some((cost, image.clone()));
+        }
+        Ok((cost, gradient))
     }
 }
 

@@ -9,7 +9,7 @@ use super::aim::{Aim, Arrival};
 use super::decision::{Decision, Wanted};
 use super::descent::Descent;
 use super::follow::{cotangents, follow};
-use super::lanes::descend;
+use super::lanes::{descend, lanes};
 use super::method::cotangent;
 use super::minimise::{Cost, Minimise, Objective};
 use super::pursuit::{Judged, Pursuit, check_count, pursue, whole_rows};
@@ -125,7 +125,7 @@ enum Purpose<'f> {
     Ray(Wanted),
     /// To take a first step.
     Walk(Box<Walker<'f>>),
-    /// To know that there is one.
+    /// To know that there is any.
     Descent(Box<Descent<'f>>),
 }
 
@@ -193,7 +193,7 @@ impl<'a> Attacks<'a> {
         let size = |layer| self.info(layer).map(|info| info.shape.iter().product::<usize>());
         let (mut layers, mut images) = (BTreeSet::from([self.decision.layer()]), BTreeSet::new());
         let mut numbers = size(self.decision.layer())?;
-        let mut end = 0;
+        let (mut end, mut descents) = (0, 0);
         for (i, attack) in self.attacks.iter().enumerate() {
             let added = self.layers(attack).filter(|&layer| layers.insert(layer)).map(size);
             match added.sum::<Result<usize, Error>>() {
@@ -209,6 +209,12 @@ impl<'a> Attacks<'a> {
             images.extend(target_image(attack));
             if i > 0 && ((i + 1) * pixels > RAY_VALUES || numbers * images.len() > SEEN_VALUES) {
                 end = if end == 0 { i } else { end };
+                break;
+            }
+            // They take long, and nobody waits longer than he must.
+            descents += usize::from(attack.method.minimise().is_some());
+            if descents == lanes(pixels) {
+                end = i + 1;
                 break;
             }
             // Rather between two origins than within one.
@@ -432,14 +438,15 @@ impl<'a> Attacks<'a> {
             let rows = walker.look(self.decision, |layer| forward.seen(layer, attack.origin));
             return Ok((class, Some(Plan { rows, purpose: Purpose::Walk(Box::new(walker)) })));
         }
+        if let Some(minimise) = attack.method.minimise() {
+            let descent = self.descent(forward, attack, wanted, minimise)?;
+            let layer = descent.cost.layer(self.decision);
+            let slope = descent.cost.slope(self.decision, forward.seen(layer, attack.origin));
+            let rows = vec![Row { layer, cotangent: slope }];
+            return Ok((class, Some(Plan { rows, purpose: Purpose::Descent(Box::new(descent)) })));
+        }
         let rows = vec![Row { layer: self.layer(attack), cotangent }];
-        let purpose = match attack.method.minimise() {
-            None => Purpose::Ray(wanted),
-            Some(minimise) => {
-                Purpose::Descent(Box::new(self.descent(forward, attack, wanted, minimise)?))
-            }
-        };
-        Ok((class, Some(Plan { rows, purpose })))
+        Ok((class, Some(Plan { rows, purpose: Purpose::Ray(wanted) })))
     }
 
     /// A walk that stands at its origin.
@@ -635,13 +642,16 @@ impl<'a> Attacks<'a> {
     /// The outcome of a minimisation that is at its end.
     fn end_descent(&self, descent: &Descent<'_>) -> Result<Outcome, Error> {
         let Some(found) = &descent.found else { return Ok(Outcome::NotFound(None)) };
-        let (image, step) = (found.image(self.network.input()), found.iterations as f32);
-        let Judged { class, scores } = if self.network.is_exact_in_batches() {
-            found.judged.clone()
-        } else {
-            let judged = self.judge_alone(&image)?;
-            judged.filter(|judged| judged.class == found.judged.class).ok_or_else(other_alone)?
+        let image = found.image(self.network.input());
+        let judged = match self.network.is_exact_in_batches() {
+            true => Some(found.judged.clone()),
+            false => self.judge_alone(&image)?,
         };
+        if found.is_met && !descent.wanted.is_met(judged.as_ref().map(|judged| judged.class)) {
+            return Err(other_alone());
+        }
+        let Some(Judged { class, scores }) = judged else { return Ok(Outcome::NotFound(None)) };
+        let step = found.looks as f32;
         let perturbed = Perturbed { image, class, scores, step, missed: None };
         Ok(if found.is_met {
             Outcome::Adversarial(perturbed)

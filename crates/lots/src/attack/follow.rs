@@ -7,10 +7,13 @@ use ndarray::{Array2, ArrayView4, Axis};
 
 use super::decision::Decision;
 use super::driver::flat;
-use super::pursuit::{TRACED_VALUES, check_count, whole_rows};
+use super::pursuit::{check_count, whole_rows};
 use super::walk::{Row, Walker};
 use crate::error::Error;
 use crate::parallel;
+
+/// Pixel values of images that are traced at a time. With more, what layers see of them lies in the cache no longer when it is looked at.
+const TRACED_VALUES: usize = 1 << 17;
 
 /// Follows all of `walkers` to their ends; in each round, those that are there leave.
 pub(super) fn follow(

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 #[cfg(feature = "parallel")]
-use std::sync::{Mutex, PoisonError, mpsc};
+use std::sync::mpsc;
 
 use lots_nn::{Cotangent, InputSpec, LayerId, Network};
 use ndarray::{Array2, ArrayView4, Axis};
@@ -15,13 +15,16 @@ use super::pursuit::{check_count, whole_rows};
 use crate::error::Error;
 
 /// Pixel values of the images that are minimised at a time; an optimiser keeps some thirty numbers for each.
-#[cfg(feature = "parallel")]
 const LANE_VALUES: usize = 1 << 20;
 /// At most so many threads wait for the network.
-#[cfg(feature = "parallel")]
 const LANES: usize = 64;
 
-/// Runs all of `descents` to their ends.
+/// How many minimisations of images of so many pixel values are run together.
+pub(super) fn lanes(pixels: usize) -> usize {
+    (LANE_VALUES / pixels.max(1)).clamp(4, LANES)
+}
+
+/// Runs all of `descents`, up to [`lanes`], to their ends.
 pub(super) fn descend<'a>(
     network: &dyn Network,
     decision: &dyn Decision,
@@ -60,16 +63,10 @@ fn side_by_side<'a>(
     decision: &dyn Decision,
     descents: Vec<&mut Descent<'a>>,
 ) -> Result<(), Error> {
-    let InputSpec { channels, height, width, .. } = *network.input();
-    let lanes = (LANE_VALUES / (channels * height * width).max(1)).clamp(2, LANES);
-    let lanes = lanes.min(descents.len());
-    let waiting = &Mutex::new(descents.into_iter());
-    let next = move || waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
     std::thread::scope(|scope| {
         let (say, said) = mpsc::channel::<Said<'a>>();
-        let mut replies = Vec::new();
-        let mut threads = Vec::new();
-        for lane in 0..lanes {
+        let (mut replies, mut threads) = (Vec::new(), Vec::new());
+        for (lane, descent) in descents.into_iter().enumerate() {
             let (reply, replied) = mpsc::channel::<Sight>();
             replies.push(reply);
             let leaving = Leaving(lane, say.clone());
@@ -79,28 +76,26 @@ fn side_by_side<'a>(
                     leaving.1.send((lane, Some(look))).map_err(|_| gone())?;
                     replied.recv().map_err(|_| gone())
                 };
-                while let Some(descent) = next() {
-                    descent.run(decision, &eye)?;
-                }
-                Ok(())
+                descent.run(decision, &eye)
             }));
         }
         drop(say);
-        let mut underway = lanes;
+        let mut underway = threads.len();
         while underway > 0 {
-            let (mut asking, mut looks) = (Vec::new(), Vec::new());
+            let mut asking = Vec::new();
             while asking.len() < underway
                 && let Ok((lane, look)) = said.recv()
             {
-                let Some(look) = look else {
-                    underway -= 1;
-                    continue;
-                };
-                asking.push(lane);
-                looks.push(look);
+                match look {
+                    Some(look) => asking.push((lane, look)),
+                    None => underway -= 1,
+                }
             }
+            // In the order of the attacks, whoever came first.
+            asking.sort_unstable_by_key(|&(lane, _)| lane);
+            let (lanes, looks): (Vec<usize>, Vec<Look<'_>>) = asking.into_iter().unzip();
             // An error ends the lanes too: their replies fail.
-            for (lane, sight) in asking.into_iter().zip(look_at(network, decision, &looks)?) {
+            for (lane, sight) in lanes.into_iter().zip(look_at(network, decision, &looks)?) {
                 let _ = replies[lane].send(sight);
             }
         }

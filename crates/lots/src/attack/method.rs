@@ -37,7 +37,7 @@ pub trait Method: Debug + Send + Sync {
         None
     }
 
-    /// What it minimises, if an optimiser finds the way from its direction's first step on.
+    /// What it minimises, if it leaves the way to an optimiser. Its cotangent leads nowhere then.
     fn minimise(&self) -> Option<&Minimise> {
         None
     }

@@ -173,7 +173,7 @@ pub struct Perturbed {
     /// The decision's scores of it.
     pub scores: Vec<f32>,
     /// How far along the direction, in grey levels of the pixel that changes most; of a walk, the steps that it took before it
-    /// arrived; of a minimisation, the optimiser's iterations up to there.
+    /// arrived; of a minimisation, how often the optimiser had looked.
     pub step: f32,
     /// The largest step below that is known to miss the goal, at most 1/64 away; `None` at a fixed L∞ norm, of a walk and of a minimisation. What lies
     /// further below was not all looked at: success along a ray is not monotone.

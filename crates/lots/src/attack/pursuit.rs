@@ -72,7 +72,7 @@ impl Pursuit {
 }
 
 /// Pixel values of images that are traced at a time.
-pub(super) const TRACED_VALUES: usize = 1 << 19;
+const TRACED_VALUES: usize = 1 << 19;
 
 /// A search that is not at its end, and what it asks.
 type Asked<'p> = (&'p mut Pursuit, Ask);

@@ -130,8 +130,8 @@ impl fmt::Display for Walk {
 
 impl Default for Walk {
     fn default() -> Self {
-        let (steps, size, pace, arrival, budget) = (100, 16.0, Pace::Linf, Arrival::Goal, None);
-        Self { steps, size, pace, arrival, budget, back: 20, also: Vec::new() }
+        let (steps, size, pace, arrival, budget) = (100, 64.0, Pace::Linf, Arrival::Goal, None);
+        Self { steps, size, pace, arrival, budget, back: 16, also: Vec::new() }
     }
 }
 
@@ -393,8 +393,15 @@ impl<'a> Walker<'a> {
         let nearest =
             ways.min_by(|a, b| (a.0.abs() / a.1.sqrt()).total_cmp(&(b.0.abs() / b.1.sqrt())));
         let Some((far, square, slope)) = nearest else { return false };
-        let largest = slope.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
-        let mut way = ((far.abs() / square) as f32).max(LEAST / largest);
+        // Of the pixels that are not yet at their ends.
+        let is_free = |&(x, d): &(&f32, &f32)| *d > 0.0 && *x < 255.0 || *d < 0.0 && *x > 0.0;
+        let free = self.image.iter().zip(&slope).filter(is_free);
+        let largest = free.fold(0.0_f32, |most, (_, d)| most.max(d.abs()));
+        let way = (far.abs() / square).min(f32::MAX.into()) as f32;
+        let mut way = way.max(LEAST / largest);
+        if !way.is_finite() {
+            return false;
+        }
         let at = loop {
             // What clipping takes away is kept for the steps to come.
             let at: Vec<f32> = self.at.iter().zip(&slope).map(|(x, d)| x + way * d).collect();
@@ -402,7 +409,7 @@ impl<'a> Walker<'a> {
             let beyond = at.iter().zip(&self.origin);
             let beyond = beyond.map(|(x, o)| (o + size * (x - o)).clamp(0.0, 255.0)).collect();
             let image = rounded(&self.keep_within(beyond));
-            if image != self.image || way * largest > 255.0 {
+            if image != self.image || way * largest > MOST {
                 self.image = image;
                 break at;
             }
@@ -489,13 +496,12 @@ impl Back {
         // What the way from the origin has to gain.
         let moved = pixels().zip(image).map(|(((o, _), g), x)| f64::from(g * (o - x)));
         let wanted = f64::from(self.distance + self.beyond) + moved.sum::<f64>();
-        // Of a pixel, how much a grey level gains, and how many there are in the box.
+        // Of the pixels that lead there, how much a grey level gains, and how many there are in the box.
         let gains = |((o, e), g): ((&f32, &f32), &f32)| {
-            let (gain, room) =
-                if g * (e - o) < 0.0 { (g.abs(), (e - o).abs()) } else { (0.0, 0.0) };
-            (f64::from(gain), f64::from(room))
+            (g * (e - o) < 0.0).then(|| (f64::from(g.abs()), f64::from((e - o).abs())))
         };
-        let most: f64 = pixels().map(gains).map(|(gain, room)| gain * room).sum();
+        let gains: Vec<(f64, f64)> = pixels().filter_map(gains).collect();
+        let most: f64 = gains.iter().map(|(gain, room)| gain * room).sum();
         if !(wanted > 0.0 && wanted < most) {
             return if wanted > 0.0 { self.end.clone() } else { origin.to_vec() };
         }
@@ -504,7 +510,7 @@ impl Back {
         let mut length = 0.0_f64;
         for _ in 0..NEWTON {
             let (mut sum, mut rate) = (0.0, 0.0);
-            for (gain, room) in pixels().map(gains) {
+            for &(gain, room) in &gains {
                 let moved = length * gain;
                 sum += gain * moved.min(room);
                 rate += if moved < room { gain * gain } else { 0.0 };
@@ -523,6 +529,8 @@ impl Back {
 
 /// A step to a boundary is at least this long, in grey levels of the pixel that changes most; far less than rounding takes away.
 const LEAST: f32 = 1.0 / 1024.0;
+/// A step that changes no pixel is not made longer than this.
+const MOST: f32 = 65_536.0;
 /// Newton's steps at most; what is left then is below what rounding to 8 bits does.
 const NEWTON: usize = 20;
 

@@ -178,9 +178,17 @@ pub(super) fn rounded(value: Option<f64>, decimals: usize) -> String {
 /// choose, the method.
 pub(crate) fn place(record: &Record) -> String {
     match record.method.as_str() {
-        "lots" | "iterative-lots" | "magnify" | "reduce" => layer(record),
+        "lots" | "iterative-lots" | "feature-adversary" | "magnify" | "reduce" => layer(record),
         method => method_title(method).to_owned(),
     }
+}
+
+/// The method, and its budget if it has one: what one budget comes to says nothing of another.
+pub(super) fn method(record: &Record) -> String {
+    let title = method_title(&record.method);
+    let is_budget = |part: &&str| part.starts_with("L∞ at most") || part.starts_with("L2 at most");
+    let budget = record.walk.as_ref().and_then(|walk| walk.split(", ").find(is_budget));
+    budget.map_or_else(|| title.to_owned(), |budget| format!("{title}, {budget}"))
 }
 
 /// A layer with its index, as in the paper: `conv1 (1)`.
@@ -196,15 +204,18 @@ pub(crate) fn note(record: &Record) -> Option<String> {
     let way = match (record.method.as_str(), record.hot) {
         ("lots", _) => Some("towards the target".to_owned()),
         ("iterative-lots", _) => Some("towards the target, step by step".to_owned()),
+        ("feature-adversary", _) => Some("as near to the target as a box allows".to_owned()),
         ("magnify", _) => Some("magnified".to_owned()),
         ("reduce", _) => Some("reduced".to_owned()),
         (_, Some(hot)) => Some(format!("towards {}", called(&record.hot_name, hot))),
         _ => None,
     };
     let units = record.units.as_ref().map(|units| format!("units {units} only"));
-    let extent = record.label.map(|_| match record.fixed_linf {
-        Some(linf) => format!("L∞ fixed at {linf}"),
-        None => format!("until {}", wish(record)),
+    let extent = record.label.and_then(|_| match record.fixed_linf {
+        // It goes on, whatever the class.
+        _ if record.method == "feature-adversary" => None,
+        Some(linf) => Some(format!("L∞ fixed at {linf}")),
+        None => Some(format!("until {}", wish(record))),
     });
     let far = record.other.as_ref().and_then(|other| {
         Some(format!("distance to {} {:.2} → {:.2}", other.identity, other.before, other.after?))

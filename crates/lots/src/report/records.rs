@@ -5,7 +5,7 @@ use std::path::Path;
 
 use askama::Template;
 
-use super::card::{called, layer, rounded};
+use super::card::{called, layer, method, rounded};
 use super::gallery::{Gallery, Pictures, url};
 use super::run::Run;
 use super::table1::{count, percent};
@@ -277,11 +277,11 @@ fn with_run(runs: &[Run], run: &Run, rest: impl IntoIterator<Item = Cell>) -> Ve
 fn groups(runs: &[Run]) -> Table {
     let mut rows = Vec::new();
     for run in runs {
-        for (method, place) in distinct(&run.records, |r| (r.method.as_str(), layer(r))) {
-            let here = |r: &&Record| r.method == method && layer(r) == place;
+        for (title, place) in distinct(&run.records, |r| (method(r), layer(r))) {
+            let here = |r: &&Record| method(r) == title && layer(r) == place;
             let tally = Tally::of(run.records.iter().filter(here));
             let cells = [
-                method_title(method).to_owned(),
+                title,
                 place,
                 count(tally.attempts()),
                 count(tally.found),

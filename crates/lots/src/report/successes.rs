@@ -1,10 +1,9 @@
 //! Curves of success against the size of the change.
 
-use super::card::layer;
+use super::card::{layer, method};
 use super::records::Plot;
 use super::run::Run;
 use super::tally::distinct;
-use crate::names::method_title;
 use crate::plot::{Axis, Curves, Panel, PlotError, Series, Shape};
 use crate::record::{Ending, Record};
 
@@ -47,29 +46,29 @@ const SIZES: [Size; 3] = [
 /// Success against each size, a curve for each method; and against the first, for each method, a curve for each layer. Of one
 /// method alone: against each size, a curve for each layer. Runs have panels of their own.
 pub(super) fn plots(runs: &[Run]) -> Result<Vec<Plot>, PlotError> {
-    let methods = distinct(runs.iter().flat_map(|run| &run.records), |r| r.method.as_str());
+    let methods = distinct(runs.iter().flat_map(|run| &run.records), method);
     let mut plots = Vec::new();
-    let of_method = |method: &str, size: &Size| {
-        let title = format!("{} by layer", method_title(method));
-        plot(runs, title, size, |record| (record.method == method).then(|| layer(record)))
+    let of_method = |title: &str, size: &Size| {
+        let is_it = |record: &Record| method(record) == title;
+        plot(runs, format!("{title} by layer"), size, |record| is_it(record).then(|| layer(record)))
     };
-    match methods[..] {
+    match &methods[..] {
         [] => (),
         [method] => {
             for size in &SIZES {
                 plots.extend(of_method(method, size)?);
             }
         }
-        ref methods => {
+        methods => {
             for size in &SIZES {
-                let name = |record: &Record| Some(method_title(&record.method).to_owned());
+                let name = |record: &Record| Some(method(record));
                 plots.extend(plot(runs, "All methods".to_owned(), size, name)?);
             }
-            for method in methods {
+            for title in methods {
                 let all = || runs.iter().flat_map(|run| &run.records);
-                let here = all().filter(|record| record.method == *method);
+                let here = all().filter(|record| method(record) == *title);
                 if distinct(here, layer).len() > 1 {
-                    plots.extend(of_method(method, &SIZES[0])?);
+                    plots.extend(of_method(title, &SIZES[0])?);
                 }
             }
         }

@@ -1,10 +1,15 @@
 //! Methods that minimise: by hand, and what they promise.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use lots::attack::{
     Argmax, Attack, Extent, FeatureAdversary, Fgv, Goal, Lbfgs, Method, Outcome, Passes, Target,
     Units, attack,
 };
 use lots::{Ending, Image, NamedImage, Representation, l2, linf};
+use lots_nn::{Error, InputSpec, LayerId, LayerInfo, Network, Trace};
+use ndarray::{Array2, ArrayView4};
 
 use super::networks::{
     Draw, Plain, Stage, class, digits, represent, run, smallest, trained, unlabelled,
@@ -30,7 +35,7 @@ fn the_smallest_by_hand() {
         let Passes { forward, backward } = attacked.passes;
         assert!(forward == backward + 10 && forward > 40, "{forward} {backward}");
     }
-    // The second pixel does nothing: no class is to be reached, but this is not known beforehand.
+    // The first pixel does nothing, the second too little: no class is to be reached, but this is not known beforehand.
     let same = Stage::new(vec![vec![0.0, 0.0], vec![0.0, 1e-6]], vec![0.0, -99.5]);
     let network = Plain::new([1, 1, 2], vec![same]);
     let attacked = run(&network, &images, &[smallest(0, None, &method)]).remove(0);
@@ -207,5 +212,85 @@ fn requests_without_sense_are_told_so() {
         let attacks = [one];
         let told = attack(network, &decision, &images, &attacks).next().unwrap();
         assert_eq!(told.unwrap_err().to_string(), wanted);
+    }
+}
+
+/// A network that does not do any more after some traces.
+struct Failing {
+    network: Plain,
+    left: AtomicUsize,
+    panics: bool,
+}
+
+impl Network for Failing {
+    fn input(&self) -> &InputSpec {
+        self.network.input()
+    }
+
+    fn layers(&self) -> &[LayerInfo] {
+        self.network.layers()
+    }
+
+    fn output(&self) -> LayerId {
+        self.network.output()
+    }
+
+    fn represent(&self, images: ArrayView4<'_, f32>, layer: LayerId) -> Result<Array2<f32>, Error> {
+        self.network.represent(images, layer)
+    }
+
+    fn trace<'n>(
+        &'n self,
+        images: ArrayView4<'_, f32>,
+        layers: &[LayerId],
+    ) -> Result<Box<dyn Trace + 'n>, Error> {
+        if self.left.fetch_sub(1, Ordering::Relaxed) == 0 {
+            assert!(!self.panics, "no more");
+            let (network, what) = ("failing".to_owned(), "no more".to_owned());
+            return Err(Error::Model { network, what });
+        }
+        self.network.trace(images, layers)
+    }
+}
+
+/// More minimisations than run together, of all kinds and lengths, are those that run one after the other. Where the network fails amid
+/// them, so does the call, and does not wait for ever.
+#[test]
+fn many_at_once_and_one_after_the_other() {
+    let mut draw = Draw::new(5);
+    let shape = [1, 4, 5];
+    let first = Stage { relu: true, ..Stage::linear(draw.matrix(12, 20, 5)) };
+    let matrix = draw.matrix(4, 12, 5);
+    let network = || Plain::new(shape, vec![first.clone(), Stage::linear(matrix.clone())]);
+    let images: Vec<NamedImage> =
+        (0..90).map(|i| unlabelled(&format!("{i}"), draw.image(shape))).collect();
+    let plain = network();
+    let (lbfgs, feature) = (Lbfgs::new(30, 6), FeatureAdversary::new(plain.layer(1), 90));
+    let attacks: Vec<Attack<'_>> = (0..180)
+        .map(|i| match i % 2 {
+            0 => smallest(i / 2, None, &lbfgs),
+            _ => smallest(i / 2, Some((i / 2 + 1) % 90), &feature),
+        })
+        .collect();
+    let pool = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+    let wanted = pool(1).install(|| run(&plain, &images, &attacks));
+    let found = pool(3).install(|| run(&plain, &images, &attacks));
+    assert!(wanted == found);
+    assert!(wanted.iter().any(|one| one.passes.backward > 100));
+
+    for panics in [false, true] {
+        let failing = Failing { network: network(), left: AtomicUsize::new(40), panics };
+        let decision = Argmax::of(&failing).unwrap();
+        let all = || attack(&failing, &decision, &images, &attacks).collect::<Vec<_>>();
+        let ended = catch_unwind(AssertUnwindSafe(|| pool(3).install(all)));
+        match ended {
+            Ok(results) => {
+                assert!(!panics);
+                let (last, others) = results.split_last().unwrap();
+                assert_eq!(last.as_ref().unwrap_err().to_string(), "failing: no more");
+                assert!(others.iter().all(Result::is_ok));
+            }
+            Err(_) => assert!(panics),
+        }
     }
 }

@@ -1,6 +1,8 @@
 //! Networks of others: whatever lies in memory in another order works, and what breaks the promises of `Network` is found out.
 
-use lots::attack::{Argmax, Attack, Attacked, Extent, Fgv, Lots, Outcome, attack};
+use lots::attack::{
+    Argmax, Attack, Attacked, Extent, FeatureAdversary, Fgv, Lbfgs, Lots, Method, Outcome, attack,
+};
 use lots::{Error, NamedImage};
 use lots_nn::{Cotangent, InputSpec, LayerId, LayerInfo, Network, Trace};
 use ndarray::{Array2, Array4, ArrayView4, Axis, s};
@@ -89,7 +91,7 @@ impl Network for Other {
 impl Trace for OtherTrace<'_> {
     fn representation(&self, layer: LayerId) -> Result<Array2<f32>, lots_nn::Error> {
         let rows = self.trace.representation(layer)?;
-        Ok(if self.way == Way::Columns {
+        Ok(if [Way::Columns, Way::BatchDecides].contains(&self.way) {
             self.way.rows(rows, &Array4::zeros((0, 0, 0, 0)).view())
         } else {
             rows
@@ -130,43 +132,57 @@ fn results(way: Way, attacks: &[Attack<'_>]) -> Vec<Result<Attacked, Error>> {
     attack(&network, &decision, &images(), attacks).collect()
 }
 
-fn attacks(lots: &[Lots; 2]) -> Vec<Attack<'_>> {
+/// Rays, and minimisations.
+fn methods(network: &Plain) -> [Vec<Box<dyn Method>>; 2] {
+    let layers = [network.layer(1), network.layer(2)];
+    let mut rays: Vec<Box<dyn Method>> = layers.map(|layer| Box::new(Lots(layer)) as _).into();
+    rays.push(Box::new(Fgv));
+    let mut minima: Vec<Box<dyn Method>> =
+        layers.map(|layer| Box::new(FeatureAdversary::new(layer, 100)) as _).into();
+    minima.push(Box::new(Lbfgs::new(20, 5)));
+    [rays, minima]
+}
+
+fn attacks(methods: &[Box<dyn Method>]) -> Vec<Attack<'_>> {
     let pairs = (0..6).flat_map(|origin| (0..6).map(move |target| (origin, target)));
-    let attacks = pairs.filter(|(origin, target)| origin != target).flat_map(|(origin, target)| {
-        [&lots[0], &lots[1]].map(|method| smallest(origin, Some(target), method))
-    });
-    attacks.chain((0..6).map(|origin| smallest(origin, None, &Fgv))).collect()
+    let pairs = pairs.filter(|(origin, target)| origin != target);
+    let led = |origin, target| methods[..2].iter().map(move |m| smallest(origin, target, &**m));
+    let attacks = pairs.flat_map(|(origin, target)| led(origin, Some(target)));
+    attacks.chain((0..6).map(|origin| smallest(origin, None, &*methods[2]))).collect()
 }
 
 #[test]
 fn the_order_in_memory_does_not_matter() {
     let network = plain();
-    let lots = [Lots(network.layer(1)), Lots(network.layer(2))];
-    let wanted = run(&network, &images(), &attacks(&lots));
-    let found: Vec<Attacked> =
-        results(Way::Columns, &attacks(&lots)).into_iter().map(Result::unwrap).collect();
-    assert_eq!(wanted, found);
-    assert!(wanted.iter().any(|a| matches!(a.outcome, Outcome::Adversarial(_))));
+    for methods in methods(&network) {
+        let wanted = run(&network, &images(), &attacks(&methods));
+        let found: Vec<Attacked> =
+            results(Way::Columns, &attacks(&methods)).into_iter().map(Result::unwrap).collect();
+        assert_eq!(wanted, found);
+        assert!(wanted.iter().any(|a| matches!(a.outcome, Outcome::Adversarial(_))));
+    }
 }
 
 #[test]
 fn broken_promises_are_errors() {
     let network = plain();
-    let lots = [Lots(network.layer(1)), Lots(network.layer(2))];
     let cases = [
         (Way::FewerRows, "representations of"),
         (Way::FewerDirections, "directions for"),
         (Way::BatchDecides, "the network gives another class to an image alone than in a batch"),
     ];
-    for (way, wanted) in cases {
-        let results = results(way, &attacks(&lots));
-        let error = results.iter().find_map(|result| result.as_ref().err()).unwrap().to_string();
-        assert!(
-            error.contains(wanted) && error.ends_with("its results cannot be trusted"),
-            "{way:?}: {error}"
-        );
-        assert!(!error.contains('\n'));
-        assert!(results.last().unwrap().is_err(), "{way:?}: results after an error");
+    for methods in methods(&network) {
+        for (way, wanted) in cases {
+            let results = results(way, &attacks(&methods));
+            let error = results.iter().find_map(|result| result.as_ref().err()).unwrap();
+            let error = error.to_string();
+            assert!(
+                error.contains(wanted) && error.ends_with("its results cannot be trusted"),
+                "{way:?}, {methods:?}: {error}"
+            );
+            assert!(!error.contains('\n'));
+            assert!(results.last().unwrap().is_err(), "{way:?}: results after an error");
+        }
     }
 }
 
@@ -178,8 +194,11 @@ fn what_is_not_finite_is_no_success() {
     let usable: Vec<usize> = (0..6).filter(|&i| first(i) <= 200).collect();
     assert!(usable.len() >= 3);
     let fixed = |i| Attack { extent: Extent::Linf(255), ..smallest(i, None, &Fgv) };
-    let attacks: Vec<Attack<'_>> =
-        usable.iter().flat_map(|&i| [smallest(i, None, &Fgv), fixed(i)]).collect();
+    let lbfgs = Lbfgs::new(20, 5);
+    let attacks: Vec<Attack<'_>> = usable
+        .iter()
+        .flat_map(|&i| [smallest(i, None, &Fgv), fixed(i), smallest(i, None, &lbfgs)])
+        .collect();
     let mut without = 0;
     for (result, attack) in results(Way::NotFinite, &attacks).into_iter().zip(&attacks) {
         match result.unwrap().outcome {

@@ -81,7 +81,7 @@ fn deepfool_is_that_of_plain_loops() {
     let images: Vec<NamedImage> =
         (0..30).map(|i| unlabelled(&format!("{i}"), draw.image(shape))).collect();
     let method = DeepFool::new(20);
-    let (mut steps, mut found) = (0.0, 0);
+    let (mut steps, mut found, mut longer) = (0.0, 0, 0);
     for (i, origin) in images.iter().enumerate() {
         let start = planes(&origin.image);
         let own = class(&network, &origin.image);
@@ -109,6 +109,7 @@ fn deepfool_is_that_of_plain_loops() {
                     at.iter().zip(&start).map(|(x, o)| o + 1.02 * (x - o)).collect();
                 seen = image(&network, &beyond);
                 if seen != before {
+                    longer += doublings;
                     break;
                 }
             }
@@ -122,6 +123,7 @@ fn deepfool_is_that_of_plain_loops() {
         }
     }
     assert!(found > 15 && steps > found as f32, "{found} in {steps} steps");
+    assert!(longer > 0);
 }
 
 /// Inside the budget, in the class that is told, and with the passes that the steps take.
@@ -148,7 +150,7 @@ fn yardsticks_keep_their_promises() {
         shares.push(count);
     }
     assert!(shares[0] < 15 && shares[1] > 25 && shares[2] < 15 && shares[3] > 25, "{shares:?}");
-    // Not all walks from boundary to boundary need end; those that do not have taken every step.
+    // Few walks from boundary to boundary do not end; those have taken every step.
     let method = DeepFool::default();
     let mut count = 0;
     for origin in 0..images.len() {
