@@ -261,6 +261,16 @@ impl Arguments {
                 name.text()
             );
         }
+        let winds =
+            |name: &&Name| matches!(name, Name::IterativeLots | Name::Deepfool | Name::Lbfgs);
+        if let Some(name) = self.methods.iter().find(winds)
+            && !self.beyond.is_empty()
+        {
+            bail!(
+                "--beyond goes on along a direction, found --method {}, which has no single one; leave one of them away",
+                name.text()
+            );
+        }
         if self.layers.is_given() && !self.methods.iter().any(|method| method.has_layer()) {
             bail!(
                 "--layer is for lots, magnify and reduce; the other methods start from the logits; leave it away"

@@ -139,7 +139,7 @@ fn what_makes_no_sense_is_told() {
         ),
         (
             &*format!("{generate} --method lbfgs --beyond 1.5"),
-            "lbfgs ends at a minimum, found a multiple of it; leave that away",
+            "--beyond goes on along a direction, found --method lbfgs, which has no single one; leave",
         ),
         (
             &*format!("{generate} --resume --force"),
