@@ -11,6 +11,7 @@ use super::decision::{Decision, Wanted};
 use super::minimise::{Cost, Minimise, Objective};
 use super::pursuit::Judged;
 use super::ray::{ROUNDER, image_of};
+use super::walk::square_of_difference;
 use crate::error::Error;
 use crate::image::Image;
 
@@ -96,10 +97,13 @@ impl<'a> Descent<'a> {
             let problem = Problem::new(self, decision, eye, weight, u8::MAX);
             let mut is_met = false;
             if let Some(image) = self.minimum(&problem)? {
-                let found = self.judge(decision, eye, image)?;
-                is_met = found.as_ref().is_some_and(|found| found.is_met);
-                if is_met && self.found.as_ref().is_none_or(|best| self.is_smaller(&found, best)) {
-                    self.found = found;
+                let found = self.judge(decision, eye, image)?.filter(|found| found.is_met);
+                is_met = found.is_some();
+                let size = |one: &Minimum| square_of_difference(&one.image, &self.origin);
+                if let Some(found) = found
+                    && self.found.as_ref().is_none_or(|best| size(&found) < size(best))
+                {
+                    self.found = Some(found);
                 }
             }
             if is_met {
@@ -114,14 +118,6 @@ impl<'a> Descent<'a> {
             };
         }
         Ok(())
-    }
-
-    fn is_smaller(&self, found: &Option<Minimum>, best: &Minimum) -> bool {
-        found.as_ref().is_some_and(|found| self.size(&found.image) < self.size(&best.image))
-    }
-
-    fn size(&self, image: &[f32]) -> f64 {
-        image.iter().zip(&self.origin).map(|(x, o)| f64::from(x - o).powi(2)).sum()
     }
 
     /// Where the optimiser comes to, in whole numbers; `None` where the network's output is not finite from the start.

@@ -5,6 +5,7 @@ use std::fmt;
 use lots_nn::LayerId;
 
 use super::decision::{Decision, Wanted};
+use super::walk::square_of_difference;
 use super::{Attack, Extent};
 use crate::error::Error;
 
@@ -85,7 +86,7 @@ pub(super) enum Cost<'a> {
 impl<'a> Cost<'a> {
     /// The distance to `target`, in that of `origin` to it.
     pub(super) fn distance(layer: LayerId, origin: &[f32], target: &'a [f32]) -> Self {
-        let square = square(origin, target);
+        let square = square_of_difference(origin, target);
         Self::Distance { layer, target, unit: if square > 0.0 { square } else { 1.0 } }
     }
 
@@ -101,7 +102,9 @@ impl<'a> Cost<'a> {
     pub(super) fn value(&self, decision: &dyn Decision, representation: &[f32]) -> f64 {
         match *self {
             Self::Loss(wanted) => loss(&decision.scores(representation), wanted).0,
-            Self::Distance { target, unit, .. } => square(representation, target) / unit,
+            Self::Distance { target, unit, .. } => {
+                square_of_difference(representation, target) / unit
+            }
         }
     }
 
@@ -138,10 +141,6 @@ fn softmax(scores: &[f32], counts: impl Fn(usize) -> bool) -> (f64, Vec<f64>) {
     let powers: Vec<f64> = scores.iter().map(|z| (z - largest).exp()).collect();
     let sum: f64 = powers.iter().sum();
     (largest + sum.ln(), powers.into_iter().map(|power| power / sum).collect())
-}
-
-fn square(a: &[f32], b: &[f32]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| f64::from(a - b).powi(2)).sum()
 }
 
 #[cfg(test)]

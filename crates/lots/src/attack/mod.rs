@@ -1,8 +1,8 @@
 //! From origins, targets and a network to the smallest 8-bit images that change the class.
 //!
 //! A [`Method`] says which layer and which cotangent; everything else is the same for all of them and lies here: the
-//! direction `η = Jᵀ · cotangent`, and the line search along it on 8-bit images, or a [`Walk`] on which it is computed anew. Methods that [`Minimise`] something leave the
-//! direction to an optimiser.
+//! direction `η = Jᵀ · cotangent`, and the line search along it on 8-bit images, or a [`Walk`] on which it is computed anew.
+//! Methods that [`Minimise`] something leave the direction to an optimiser.
 
 mod aim;
 mod decision;
@@ -175,7 +175,7 @@ pub struct Perturbed {
     /// How far along the direction, in grey levels of the pixel that changes most; of a walk, the steps that it took before it
     /// arrived; of a minimisation, how often the optimiser had looked.
     pub step: f32,
-    /// The largest step below that is known to miss the goal, at most 1/64 away; `None` at a fixed L∞ norm, of a walk and of a minimisation. What lies
-    /// further below was not all looked at: success along a ray is not monotone.
+    /// The largest step below that is known to miss the goal, at most 1/64 away; `None` at a fixed L∞ norm, of a walk
+    /// and of a minimisation. What lies further below was not all looked at: success along a ray is not monotone.
     pub missed: Option<f32>,
 }

@@ -534,8 +534,9 @@ const MOST: f32 = 65_536.0;
 /// Newton's steps at most; what is left then is below what rounding to 8 bits does.
 const NEWTON: usize = 20;
 
-fn square_of_difference(a: &[f32], b: &[f32]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| f64::from((a - b).powi(2))).sum()
+/// The squared Euclidean distance.
+pub(super) fn square_of_difference(a: &[f32], b: &[f32]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| f64::from(a - b).powi(2)).sum()
 }
 
 #[cfg(test)]
