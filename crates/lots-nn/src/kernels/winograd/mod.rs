@@ -9,6 +9,7 @@ mod gradient;
 mod matrices;
 mod patches;
 mod products;
+mod strips;
 #[cfg(test)]
 mod tests;
 mod transform;
@@ -22,8 +23,9 @@ use crate::scratch::Buffer;
 use std::ops::Range;
 use std::sync::OnceLock;
 
-use patches::{Patches, Place};
+use patches::{Patches, Place, Region};
 use products::{Product, few_columns};
+use strips::Later;
 use transform::{Steps, Transform, apply};
 
 /// Outputs of a tile on each axis.
@@ -74,6 +76,17 @@ struct Way<'a> {
     /// The same on the way from them.
     to: (usize, Patches, Transform),
     bias: Option<&'a [f32]>,
+}
+
+/// One way, and the planes at its ends.
+#[derive(Clone, Copy)]
+struct Call<'a> {
+    isa: Isa,
+    parallel: bool,
+    way: &'a Way<'a>,
+    w: &'a Packed,
+    x: &'a [f32],
+    y: Shared<'a>,
 }
 
 impl Winograd {
@@ -177,7 +190,7 @@ impl Winograd {
             to: (self.rows, field.tiles(lanes), Transform::Output),
             bias,
         };
-        self.run(isa, parallel, &way, w, x, y);
+        self.run(&Call { isa, parallel, way: &way, w, x, y: Shared::new(y) });
     }
 
     /// `dx = Wᵀ ∗ g`, the adjoint of [`Winograd::forward`] without its bias.
@@ -200,103 +213,121 @@ impl Winograd {
             to: (self.channels, field.windows(self.points(), lanes), Transform::InputBack),
             bias: None,
         };
-        dx.fill(0.0);
-        self.run(isa, parallel, &way, w, g, dx);
+        self.run(&Call { isa, parallel, way: &way, w, x: g, y: Shared::new(dx) });
     }
 
-    /// Block by block of tiles: all channels to the points, one product a point, all results back.
-    #[allow(clippy::too_many_arguments, reason = "as above")]
-    fn run(&self, isa: Isa, parallel: bool, way: &Way<'_>, w: &Packed, x: &[f32], y: &mut [f32]) {
-        let ((from, read, there), (to, written, back)) = (way.from, way.to);
-        let (x_plane, y_plane) = (read.floats(), written.floats());
-        assert!(x.len() == from * x_plane && y.len() == to * y_plane);
-        assert!(way.bias.is_none_or(|b| b.len() == to));
-        let points = self.points() * self.points();
-        let places = read.count().div_ceil(LANES / read.lanes);
-        let most = BLOCK / (points * (from + to) * PANEL);
-        let blocks = places.div_ceil(most.max(4));
-        let most = places.div_ceil(blocks.max(1));
-        let parallel = parallel && points * from * to * most * PANEL > 8 * WORTH;
-        // One vector behind each point: without it, all points of a place share few sets of the cache.
-        let length = |channels: usize, vectors: usize| (channels * vectors + 1) * PANEL;
-        let mut before = Buffer::dirty(points * length(from, most));
-        let mut after = Buffer::dirty(points * length(to, most));
-        let y = Shared::new(y);
-        for first in (0..places).step_by(most) {
-            let vectors = most.min(places - first);
-            let placed = |patches: &Patches| -> Vec<Place> {
-                (first..first + vectors).map(|v| patches.place(v)).collect()
-            };
-            let (read_places, written_places) = (placed(&read), placed(&written));
-            let (before_step, after_step) = (length(from, vectors), length(to, vectors));
-            let at_points = |step: usize| Steps { row: Some(self.points() * step), column: step };
-            let place = |channel: usize, v: usize| (channel * vectors + v) * PANEL;
-            let (before_steps, after_steps) = (at_points(before_step), at_points(after_step));
-            let points_of = Shared::new(&mut before);
-            for_each(parallel, from, |channel| {
-                let plane = &x[channel * x_plane..][..x_plane];
-                let to = (points_of, before_steps);
-                let mut whole = Vec::new();
-                let mut copy = [0.0; POINTS * POINTS * PANEL];
-                for (v, patch) in read_places.iter().enumerate() {
-                    let to_place = place(channel, v);
-                    if let Some(start) = read.whole(patch) {
-                        whole.push([start, to_place]);
-                        continue;
-                    }
-                    read.read(isa, plane, patch, &mut copy);
-                    let source = (&copy[..], read.copied());
-                    // SAFETY: this channel's points are written by this call alone.
-                    unsafe { apply(isa, there, self.taps, source, 0.0, to, &[[0, to_place]]) };
-                }
-                // SAFETY: as above.
-                unsafe { apply(isa, there, self.taps, (plane, read.steps()), 0.0, to, &whole) };
-            });
-            // Of a single image.
-            let columns = (read.count() - first * LANES / read.lanes).min(vectors * PANEL);
-            let job = Job {
-                isa,
-                parallel,
-                back: way.back,
-                w,
-                before: &before,
-                before_step,
-                after_step,
-                vectors,
-                few: (read.lanes == 1 && vectors <= FEW).then_some(columns),
-            };
-            match &self.stored {
-                Some(stored) => self.by_point(&job, stored, Shared::new(&mut after)),
-                None => self.by_block(&job, Shared::new(&mut after)),
-            }
-            let after = &after[..];
+    /// All tiles, by strips where each thread can have one of its own.
+    fn run(&self, call: &Call<'_>) {
+        let Call { parallel, way, y, .. } = *call;
+        let ((from, read, _), (to, written, _)) = (way.from, way.to);
+        assert!(call.x.len() == from * read.floats() && way.bias.is_none_or(|b| b.len() == to));
+        let _ = y.pointer(0, to * written.floats());
+        if let Some(strips) = self.strips(call) {
+            return self.by_strip(call, &strips);
+        }
+        if way.back {
             for_each(parallel, to, |channel| {
-                let start = way.bias.map_or(0.0, |b| b[channel]);
-                let source = (after, after_steps);
-                let mut whole = Vec::new();
-                let mut copy = [0.0; POINTS * POINTS * PANEL];
-                for (v, patch) in written_places.iter().enumerate() {
-                    let from_place = place(channel, v);
-                    if let Some(start) = written.whole(patch).filter(|_| !way.back) {
-                        whole.push([from_place, start]);
-                        continue;
-                    }
-                    let out = (Shared::new(&mut copy), written.copied());
-                    // SAFETY: the copy is this call's own, and so is this channel's plane.
-                    let plane = unsafe {
-                        apply(isa, back, self.taps, source, start, out, &[[from_place, 0]]);
-                        y.slice(channel * y_plane, y_plane)
-                    };
-                    written.write(isa, plane, patch, &copy, way.back);
-                }
-                // SAFETY: as above.
-                unsafe {
-                    let plane = Shared::new(y.slice(channel * y_plane, y_plane));
-                    let out = (plane, written.steps());
-                    apply(isa, back, self.taps, source, start, out, &whole);
-                }
+                // SAFETY: this plane is written by this call alone.
+                unsafe { y.slice(channel * written.floats(), written.floats()) }.fill(0.0);
             });
         }
+        let places = read.count().div_ceil(LANES / read.lanes);
+        let blocks = places.div_ceil((BLOCK / self.place_size(way)).max(4));
+        let most = places.div_ceil(blocks.max(1));
+        let worth = self.points() * self.points() * from * to * most * PANEL > 8 * WORTH;
+        let call = Call { parallel: parallel && worth, ..*call };
+        for first in (0..places).step_by(most) {
+            self.block(&call, first..places.min(first + most), None);
+        }
+    }
+
+    /// Floats at the points of one place, of all channels before and after the products.
+    fn place_size(&self, way: &Way<'_>) -> usize {
+        self.points() * self.points() * (way.from.0 + way.to.0) * PANEL
+    }
+
+    /// One block of tiles: all channels to the points, one product a point, all results back, but for those of `later`.
+    fn block(&self, call: &Call<'_>, places: Range<usize>, later: Option<(&Later, Shared<'_>)>) {
+        let Call { isa, parallel, way, w, x, y } = *call;
+        let ((from, read, there), (to, written, back)) = (way.from, way.to);
+        let (x_plane, y_plane) = (read.floats(), written.floats());
+        let points = self.points() * self.points();
+        let (first, vectors) = (places.start, places.len());
+        let placed = |patches: &Patches| -> Vec<Place> {
+            places.clone().map(|v| patches.place(v)).collect()
+        };
+        let (read_places, written_places) = (placed(&read), placed(&written));
+        // One vector behind each point: without it, all points of a place share few sets of the cache.
+        let length = |channels: usize| (channels * vectors + 1) * PANEL;
+        let (before_step, after_step) = (length(from), length(to));
+        let mut before = Buffer::dirty(points * before_step);
+        let mut after = Buffer::dirty(points * after_step);
+        let at_points = |step: usize| Steps { row: Some(self.points() * step), column: step };
+        let place = |channel: usize, v: usize| (channel * vectors + v) * PANEL;
+        let (before_steps, after_steps) = (at_points(before_step), at_points(after_step));
+        let points_of = Shared::new(&mut before);
+        for_each(parallel, from, |channel| {
+            let plane = &x[channel * x_plane..][..x_plane];
+            let to = (points_of, before_steps);
+            let mut whole = Vec::with_capacity(vectors);
+            let mut copy = [0.0; POINTS * POINTS * PANEL];
+            for (v, patch) in read_places.iter().enumerate() {
+                let to_place = place(channel, v);
+                if let Some(start) = read.whole(patch) {
+                    whole.push([start, to_place]);
+                    continue;
+                }
+                read.read(isa, plane, patch, &mut copy);
+                let source = (&copy[..], read.copied());
+                // SAFETY: this channel's points are written by this call alone.
+                unsafe { apply(isa, there, self.taps, source, 0.0, to, &[[0, to_place]]) };
+            }
+            // SAFETY: as above.
+            unsafe { apply(isa, there, self.taps, (plane, read.steps()), 0.0, to, &whole) };
+        });
+        // Of a single image.
+        let columns = (read.count() - first * LANES / read.lanes).min(vectors * PANEL);
+        let job = Job {
+            isa,
+            parallel,
+            back: way.back,
+            w,
+            before: &before,
+            before_step,
+            after_step,
+            vectors,
+            few: (read.lanes == 1 && vectors <= FEW).then_some(columns),
+        };
+        match &self.stored {
+            Some(stored) => self.by_point(&job, stored, Shared::new(&mut after)),
+            None => self.by_block(&job, Shared::new(&mut after)),
+        }
+        let after = &after[..];
+        for_each(parallel, to, |channel| {
+            let start = way.bias.map_or(0.0, |b| b[channel]);
+            let source = (after, after_steps);
+            let mut whole = Vec::with_capacity(vectors);
+            let mut copy = [0.0; POINTS * POINTS * PANEL];
+            for (v, patch) in written_places.iter().enumerate() {
+                let from_place = place(channel, v);
+                if let Some(start) = written.whole(patch).filter(|_| !way.back) {
+                    whole.push([from_place, channel * y_plane + start]);
+                    continue;
+                }
+                let out = (Shared::new(&mut copy), written.copied());
+                // SAFETY: the copy is this call's own.
+                unsafe { apply(isa, back, self.taps, source, start, out, &[[from_place, 0]]) };
+                let now = match later {
+                    // SAFETY: this square of this channel is kept by this call alone.
+                    Some((later, kept)) => unsafe { later.keep(kept, first + v, channel, &copy) },
+                    None => Region::all(&written),
+                };
+                // SAFETY: this part of this channel's plane is written by this call alone.
+                unsafe { written.write(isa, (y, channel * y_plane), patch, &now, &copy, way.back) };
+            }
+            // SAFETY: as above.
+            unsafe { apply(isa, back, self.taps, source, start, (y, written.steps()), &whole) };
+        });
     }
 }
 

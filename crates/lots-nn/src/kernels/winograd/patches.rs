@@ -5,7 +5,9 @@ use super::transform::Steps;
 use crate::kernels::conv::add;
 use crate::kernels::packed::PANEL;
 use crate::kernels::simd::Isa;
+use crate::kernels::tile::Shared;
 use crate::kernels::{LANES, versioned};
+use std::ops::Range;
 
 /// The squares of all tiles in one plane, [`TILE`] apart; what lies outside of the plane is zero and stays so.
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +49,19 @@ struct Part {
     count: usize,
 }
 
+/// A part of a square.
+pub(super) struct Region {
+    pub(super) rows: Range<usize>,
+    pub(super) columns: Range<usize>,
+}
+
+impl Region {
+    /// The whole square.
+    pub(super) fn all(patches: &Patches) -> Self {
+        Self { rows: 0..patches.side, columns: 0..patches.side }
+    }
+}
+
 impl Patches {
     /// All squares.
     pub(super) fn count(&self) -> usize {
@@ -66,6 +81,11 @@ impl Patches {
         let at = at.min(self.plane[axis]);
         let count = (self.side - inside).min(self.plane[axis] - at);
         Part { inside, at, count }
+    }
+
+    /// The first row of the plane that square `number` covers.
+    pub(super) fn top(&self, number: usize) -> usize {
+        self.part(0, number / self.across).at
     }
 
     /// The squares of vector number `v`.
@@ -119,28 +139,39 @@ impl Patches {
         }
     }
 
-    /// Puts copied squares back, each over what is there or, if it `adds`, added to it, in their order.
-    pub(super) fn write(
+    /// Puts a part of copied squares back, each over what is there or, if it `adds`, added to it, in their order. The plane begins
+    /// at `plane.1`.
+    ///
+    /// # Safety
+    /// No one else touches this part of the plane meanwhile; all of the plane, where single images lie there.
+    pub(super) unsafe fn write(
         &self,
         isa: Isa,
-        plane: &mut [f32],
+        plane: (Shared<'_>, usize),
         place: &Place,
+        part: &Region,
         from: &[f32],
         adds: bool,
     ) {
         let width = self.plane[1];
-        for run in &place.runs {
-            let Run { y, x, .. } = run;
-            if self.lanes != LANES {
+        if self.lanes != LANES {
+            // SAFETY: the caller's promise.
+            let plane = unsafe { plane.0.slice(plane.1, self.floats()) };
+            for run in &place.runs {
                 if adds {
                     add_run(isa, plane, width, self.side, run, from);
                 } else {
                     write_run(isa, plane, width, self.side, run, from);
                 }
-                continue;
             }
+            return;
+        }
+        for Run { y, x, .. } in &place.runs {
+            let (y, x) = (y.within(&part.rows), x.within(&part.columns));
             for row in 0..y.count {
-                let to = &mut plane[((y.at + row) * width + x.at) * LANES..][..x.count * LANES];
+                let at = plane.1 + ((y.at + row) * width + x.at) * LANES;
+                // SAFETY: the caller's promise.
+                let to = unsafe { plane.0.slice(at, x.count * LANES) };
                 let from = &from[((y.inside + row) * self.side + x.inside) * LANES..];
                 if adds {
                     add(isa, &from[..to.len()], to);
@@ -149,6 +180,15 @@ impl Patches {
                 }
             }
         }
+    }
+}
+
+impl Part {
+    /// What of it lies in some rows of the square.
+    fn within(&self, rows: &Range<usize>) -> Self {
+        let inside = self.inside.max(rows.start);
+        let end = (self.inside + self.count).min(rows.end);
+        Self { inside, at: self.at + inside - self.inside, count: end.saturating_sub(inside) }
     }
 }
 

@@ -324,3 +324,43 @@ fn weight_gradients_by_tiles_are_the_plain_ones() {
         }
     }
 }
+
+/// Oracle: one thread. Strips begin within rows of tiles and at their starts.
+#[cfg(feature = "parallel")]
+#[test]
+fn strips_of_tiles_make_the_same_numbers() {
+    let mut draw = Draw(7);
+    let isa = Isa::best();
+    let mut taken = 0;
+    for (rows, channels, taps, output, pad) in [
+        (32, 32, 3, [35, 35], 1),
+        (37, 20, 3, [17, 18], 1),
+        (48, 33, 5, [26, 19], 2),
+        (64, 50, 5, [40, 9], 0),
+        (16, 60, 3, [9, 41], 2),
+    ] {
+        let input = output.map(|n: usize| n + taps - 1 - 2 * pad);
+        let field = Field { input, output, pad: [pad; 2] };
+        let w = drawn(&mut draw, [rows, channels, taps]);
+        let fast = Winograd::new(isa, false, taps, &w);
+        let x = draw.floats(channels * input[0] * input[1] * LANES);
+        let g = draw.floats(rows * output[0] * output[1] * LANES);
+        let bias = draw.floats(rows);
+        let mut run = |threads: usize| {
+            let (mut y, mut dx) = (vec![f32::NAN; g.len()], vec![f32::NAN; x.len()]);
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| {
+                fast.forward(isa, threads > 1, &field, &w, Some(&bias), LANES, &x, &mut y);
+                fast.back(isa, threads > 1, &field, &w, LANES, &g, &mut dx);
+                let count = output.map(|n| n.div_ceil(4)).iter().product::<usize>();
+                taken += usize::from(threads > 1 && count / threads >= 2 * output[1].div_ceil(4));
+            });
+            [y, dx].map(|x| x.into_iter().map(f32::to_bits).collect::<Vec<_>>())
+        };
+        let wanted = run(1);
+        for threads in [2, 3, 4] {
+            assert!(run(threads) == wanted, "{rows} rows, {taps} taps, {threads} threads");
+        }
+    }
+    assert!(taken >= 8, "{taken} shapes went by strips");
+}
