@@ -29,6 +29,7 @@ mod outline;
 mod parallel;
 mod preprocessing;
 mod scratch;
+mod shared;
 #[cfg(feature = "parallel")]
 mod team;
 mod tensor;

@@ -1,13 +1,15 @@
 //! Many cotangents back to the input.
 
+use super::chain::{BackStep, Place, Span};
 use super::forward::{KeptBlock, Passed, gather, lay_abreast};
-use super::{Layout, Segment, ancestors, segments, split, winner_pairs};
+use super::{Layout, Segment, ancestors, chain, segments, split, winner_pairs};
 use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::network::{Cotangent, LayerId, ReluRule};
 use crate::ops::{Kept, Operator, Run};
-use crate::parallel::map;
+use crate::parallel::{WORTH, for_each_chunk, map};
 use crate::scratch::Buffer;
+use crate::shared::Shared;
 
 /// A plan that sends cotangents from one layer back to the input.
 pub(crate) struct Sweep<'g> {
@@ -78,7 +80,8 @@ impl<'g> Sweep<'g> {
         parallel: bool,
     ) -> Vec<f32> {
         let values = self.graph.values();
-        let run = Run { isa: self.graph.isa(), parallel, lanes: layout.lanes, relu: self.relu };
+        let run =
+            Run { isa: self.graph.isa(), parallel, lanes: layout.lanes, relu: self.relu, first: 0 };
         let lanes = layout.lanes;
         let sources: Vec<Source<'_>> = (0..lanes * layout.groups)
             .map(|at| {
@@ -110,10 +113,10 @@ impl<'g> Sweep<'g> {
         let elements = values[0].elements();
         let mut out = vec![0.0; rows.len() * elements];
         if let Some(input) = &gradients[0] {
-            for (at, row) in out.chunks_exact_mut(elements).enumerate() {
+            for_each_chunk(parallel && input.len() > WORTH, &mut out, elements, |at, row| {
                 let group = &input[at / lanes * elements * lanes..][..elements * lanes];
                 gather(run.isa, group, at % lanes, lanes, row);
-            }
+            });
         }
         out
     }
@@ -178,8 +181,16 @@ impl<'g> Sweep<'g> {
         let work: Vec<(usize, Vec<Slot<'_>>)> = groups.into_iter().enumerate().collect();
         let filled = map(split, work, |(group, mut slots)| {
             let sources = &sources[group * lanes..][..lanes];
-            for &(i, op) in ops.iter().rev() {
-                self.node(i, op, run, sources, &mut slots);
+            let mut end = ops.len();
+            while end > 0 {
+                let chain = chain::length_back(self.graph, &ops[..end]);
+                let now = &ops[end - chain.max(1)..end];
+                if chain > 0 {
+                    self.chain(now, run, sources, &mut slots);
+                } else {
+                    self.node(now[0], run, sources, &mut slots);
+                }
+                end -= now.len();
             }
             slots.into_iter().filter(|s| s.filled).map(|s| s.root).collect::<Vec<_>>()
         });
@@ -194,8 +205,7 @@ impl<'g> Sweep<'g> {
     /// One node backward for one group: takes the cotangent at its output, adds to those at its inputs.
     fn node(
         &self,
-        i: usize,
-        op: &dyn Operator,
+        (i, op): (usize, &dyn Operator),
         run: Run,
         sources: &[Source<'_>],
         slots: &mut Vec<Slot<'_>>,
@@ -234,6 +244,62 @@ impl<'g> Sweep<'g> {
                 slot.filled = true;
             }
         }
+    }
+
+    /// A chain of operators backward for one group, as [`Sweep::node`].
+    fn chain(
+        &self,
+        ops: &[(usize, &dyn Operator)],
+        run: Run,
+        sources: &[Source<'_>],
+        slots: &mut Vec<Slot<'_>>,
+    ) {
+        let (nodes, values) = (self.graph.nodes(), self.graph.values());
+        let made = |root: usize| ops.iter().any(|(i, _)| nodes[*i].output == root);
+        // Cotangents that come into being and are used up in the chain are pieces; the others have, or get, a slot.
+        let mut pieces: Vec<usize> = Vec::new();
+        let mut filled: Vec<usize> = slots.iter().filter(|s| s.filled).map(|s| s.root).collect();
+        let mut plan: Vec<(usize, &dyn Operator, usize, usize, bool)> = Vec::new();
+        for &(i, op) in ops.iter().rev() {
+            if !filled.contains(&nodes[i].output) {
+                continue;
+            }
+            for (input, &v) in nodes[i].inputs.iter().enumerate() {
+                let root = values[v].root;
+                plan.push((i, op, input, root, filled.contains(&root)));
+                if !filled.contains(&root) {
+                    filled.push(root);
+                }
+                let known = pieces.contains(&root) || slots.iter().any(|s| s.root == root);
+                if !known && made(root) {
+                    pieces.push(root);
+                } else if !known {
+                    let memory = Memory::Own(Buffer::dirty(values[root].elements() * run.lanes));
+                    slots.push(Slot { root, memory, filled: false });
+                }
+            }
+        }
+        let mut kept_memory: Vec<KeptBlock> = ops.iter().map(|_| KeptBlock::default()).collect();
+        let kept: Vec<(usize, Kept<'_>)> = ops
+            .iter()
+            .zip(&mut kept_memory)
+            .map(|((i, _), memory)| (*i, kept_of(*i, sources, run.lanes, memory)))
+            .collect();
+        let whole =
+            slots.iter_mut().map(|s| (s.root, Place::Whole(Shared::new(s.memory.get_mut()))));
+        let pieces_of = pieces.iter().enumerate().map(|(n, root)| (*root, Place::Piece(n)));
+        let places: Vec<(usize, Place<'_>)> = whole.chain(pieces_of).collect();
+        let place = |root: usize| places.iter().find(|(v, _)| *v == root).map(|(_, p)| *p);
+        let steps = plan.iter().filter_map(|&(i, op, input, root, adds)| {
+            let kept = kept.iter().find(|(other, _)| *other == i).map(|(_, kept)| *kept)?;
+            let (cotangent, gradient) = (place(nodes[i].output)?, place(root)?);
+            Some(BackStep { op, input, kept, cotangent, gradient, adds })
+        });
+        let steps: Vec<BackStep<'_>> = steps.collect();
+        Span::new(run, &values[nodes[ops[0].0].output].shape, pieces.len()).back(&steps);
+        slots.iter_mut().for_each(|s| s.filled |= filled.contains(&s.root));
+        // As with one node: what came out of the chain's operators is used up.
+        slots.retain(|s| !(made(s.root) && s.filled));
     }
 }
 

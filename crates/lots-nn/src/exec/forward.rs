@@ -1,12 +1,14 @@
 //! One block forward.
 
-use super::{Layout, Segment, ancestors, segments, split};
-use crate::graph::Graph;
+use super::chain::{Place, Span, Step};
+use super::{Layout, Segment, ancestors, chain, segments, split};
+use crate::graph::{Graph, Value};
 use crate::kernels::{LANES, interleave_lanes, versioned};
 use crate::network::{LayerId, ReluRule};
 use crate::ops::{Keeper, Keeps, Kept, Operator, Run};
-use crate::parallel::map;
+use crate::parallel::{WORTH, for_each_chunk, map};
 use crate::scratch::Buffer;
+use crate::shared::Shared;
 use ndarray::ArrayView4;
 
 /// A plan for the forward pass to some layers.
@@ -94,8 +96,13 @@ impl<'g> Forward<'g> {
         parallel: bool,
     ) -> Passed {
         let (nodes, values) = (self.graph.nodes(), self.graph.values());
-        let run =
-            Run { isa: self.graph.isa(), parallel, lanes: layout.lanes, relu: ReluRule::Slope };
+        let run = Run {
+            isa: self.graph.isa(),
+            parallel,
+            lanes: layout.lanes,
+            relu: ReluRule::Slope,
+            first: 0,
+        };
         let mut passed = Passed { layout, values: Vec::new(), kept: Vec::new() };
         passed.values.resize_with(values.len(), || None);
         passed.kept.resize_with(nodes.len(), KeptBlock::default);
@@ -178,54 +185,106 @@ impl<'g> Forward<'g> {
         let run = Run { parallel: run.parallel && !split, ..run };
         map(split, groups, |mut group| {
             let mut scratch: Vec<(usize, Buffer)> = Vec::new();
-            for (n, &(i, op)) in ops.iter().enumerate() {
-                let node = &nodes[i];
+            let mut n = 0;
+            while n < ops.len() {
                 // What no later operator of the segment reads is free.
-                scratch.retain(|(v, _)| {
-                    ops[n..].iter().any(|(j, _)| {
-                        nodes[*j].inputs.iter().any(|&input| values[input].root == *v)
-                    })
-                });
-                let size = values[node.output].elements() * lanes;
-                let keeper = group
-                    .keepers
-                    .iter()
-                    .position(|(k, _)| *k == i)
-                    .map(|k| group.keepers.swap_remove(k).1);
-                let place = group.lasting.iter().position(|(v, _)| *v == node.output);
-                let mut lasting = place.map(|p| group.lasting.swap_remove(p).1);
-                let mut own = if lasting.is_some() { None } else { Some(Buffer::dirty(size)) };
-                {
-                    let read = |v: usize| -> &[f32] {
-                        let root = values[v].root;
-                        if let Some((_, b)) = scratch.iter().find(|(s, _)| *s == root) {
-                            return b;
-                        }
-                        if let Some((_, b)) = group.done.iter().find(|(s, _)| *s == root) {
-                            return b;
-                        }
-                        let size = values[root].elements() * lanes;
-                        before[root].as_ref().map_or(&[], |b| &b[group.at * size..][..size])
-                    };
-                    let inputs: Vec<&[f32]> = node.inputs.iter().map(|&v| read(v)).collect();
-                    let out: &mut [f32] = match (&mut lasting, &mut own) {
-                        (Some(part), _) => part,
-                        (None, Some(own)) => own,
-                        (None, None) => &mut [],
-                    };
-                    split::forward(op, run, &inputs, out, keeper);
+                scratch.retain(|(v, _)| self.is_read(&ops[n..], *v));
+                let chain = chain::length(self.graph, &ops[n..]);
+                let (now, later) = ops[n..].split_at(chain.max(1));
+                if chain > 0 {
+                    self.chain(now, later, run, before, &mut group, &mut scratch);
+                } else {
+                    self.node(now[0], run, before, &mut group, &mut scratch);
                 }
-                if let Some(part) = lasting {
-                    group.done.push((node.output, part));
-                }
-                if let Some(own) = own {
-                    scratch.push((node.output, own));
-                }
+                n += now.len();
             }
         });
         for (v, buffer) in made {
             passed.values[v] = Some(buffer);
         }
+    }
+
+    /// Whether some operators read a value.
+    fn is_read(&self, ops: &[(usize, &dyn Operator)], root: usize) -> bool {
+        let (nodes, values) = (self.graph.nodes(), self.graph.values());
+        ops.iter().any(|(i, _)| nodes[*i].inputs.iter().any(|&v| values[v].root == root))
+    }
+
+    /// One operator for one group.
+    fn node(
+        &self,
+        (i, op): (usize, &dyn Operator),
+        run: Run,
+        before: &[Option<Buffer>],
+        group: &mut Group<'_>,
+        scratch: &mut Vec<(usize, Buffer)>,
+    ) {
+        let (nodes, values) = (self.graph.nodes(), self.graph.values());
+        let node = &nodes[i];
+        let keeper = group.keeper(i);
+        let mut lasting = group.lasting(node.output);
+        let size = values[node.output].elements() * run.lanes;
+        let mut own = lasting.is_none().then(|| Buffer::dirty(size));
+        {
+            let read = |&v: &usize| group.read(values, before, scratch, v, run.lanes);
+            let inputs: Vec<&[f32]> = node.inputs.iter().map(read).collect();
+            let out: &mut [f32] = match (&mut lasting, &mut own) {
+                (Some(part), _) => part,
+                (None, Some(own)) => own,
+                (None, None) => &mut [],
+            };
+            split::forward(op, run, &inputs, out, keeper);
+        }
+        group.done.extend(lasting.map(|part| (node.output, part)));
+        scratch.extend(own.map(|own| (node.output, own)));
+    }
+
+    /// A chain of operators for one group; `later` are those behind it.
+    fn chain(
+        &self,
+        ops: &[(usize, &dyn Operator)],
+        later: &[(usize, &dyn Operator)],
+        run: Run,
+        before: &[Option<Buffer>],
+        group: &mut Group<'_>,
+        scratch: &mut Vec<(usize, Buffer)>,
+    ) {
+        let (nodes, values) = (self.graph.nodes(), self.graph.values());
+        let outputs = || ops.iter().map(|(i, _)| nodes[*i].output);
+        let mut lasting: Vec<(usize, &mut [f32])> =
+            outputs().filter_map(|v| Some((v, group.lasting(v)?))).collect();
+        let mut keepers: Vec<_> = ops.iter().map(|(i, _)| group.keeper(*i)).collect();
+        let read_later = outputs().filter(|&v| !self.lasting[v] && self.is_read(later, v));
+        let own = |v: usize| (v, Buffer::dirty(values[v].elements() * run.lanes));
+        let mut owned: Vec<(usize, Buffer)> = read_later.map(own).collect();
+        {
+            let whole = lasting.iter_mut().map(|(v, part)| (*v, Place::Whole(Shared::new(part))));
+            let owned = owned.iter_mut().map(|(v, buffer)| (*v, Place::Whole(Shared::new(buffer))));
+            let mut places: Vec<(usize, Place<'_>)> = whole.chain(owned).collect();
+            let mut pieces = 0;
+            for v in outputs() {
+                if !places.iter().any(|(other, _)| *other == v) {
+                    places.push((v, Place::Piece(pieces)));
+                    pieces += 1;
+                }
+            }
+            let place = |root: usize| places.iter().find(|(v, _)| *v == root).map(|(_, p)| *p);
+            let input = |&v: &usize| {
+                let given = || Place::Given(group.read(values, before, scratch, v, run.lanes));
+                place(values[v].root).unwrap_or_else(given)
+            };
+            let steps = ops.iter().zip(&mut keepers).filter_map(|((i, op), keeper)| {
+                let (node, op) = (&nodes[*i], *op);
+                let keeper = keeper.as_mut();
+                let keeper = keeper.map(|k| (Shared::new(k.bytes), Shared::new(k.floats)));
+                let inputs = node.inputs.iter().map(input).collect();
+                Some(Step { op, inputs, output: place(node.output)?, keeper })
+            });
+            let steps: Vec<Step<'_>> = steps.collect();
+            Span::new(run, &values[nodes[ops[0].0].output].shape, pieces).forward(&steps);
+        }
+        group.done.append(&mut lasting);
+        scratch.append(&mut owned);
     }
 }
 
@@ -236,6 +295,40 @@ struct Group<'a> {
     lasting: Vec<(usize, &'a mut [f32])>,
     done: Vec<(usize, &'a mut [f32])>,
     keepers: Vec<(usize, Keeper<'a>)>,
+}
+
+impl<'a> Group<'a> {
+    /// Takes the place of a value that lasts.
+    fn lasting(&mut self, v: usize) -> Option<&'a mut [f32]> {
+        let at = self.lasting.iter().position(|(other, _)| *other == v)?;
+        Some(self.lasting.swap_remove(at).1)
+    }
+
+    /// Takes the place of what a node keeps.
+    fn keeper(&mut self, i: usize) -> Option<Keeper<'a>> {
+        let at = self.keepers.iter().position(|(other, _)| *other == i)?;
+        Some(self.keepers.swap_remove(at).1)
+    }
+
+    /// A value that was made in this segment or `before` it.
+    fn read<'r>(
+        &'r self,
+        values: &[Value],
+        before: &'r [Option<Buffer>],
+        scratch: &'r [(usize, Buffer)],
+        v: usize,
+        lanes: usize,
+    ) -> &'r [f32] {
+        let root = values[v].root;
+        if let Some((_, own)) = scratch.iter().find(|(s, _)| *s == root) {
+            return own;
+        }
+        if let Some((_, part)) = self.done.iter().find(|(s, _)| *s == root) {
+            return part;
+        }
+        let size = values[root].elements() * lanes;
+        before[root].as_ref().map_or(&[], |all| &all[self.at * size..][..size])
+    }
 }
 
 /// Images to `[group][element][lane]`; lanes behind the last image repeat it.
@@ -263,10 +356,16 @@ fn lay_out(run: Run, images: &ArrayView4<'_, f32>, first: usize, layout: Layout)
 
 /// Images or rows, one for each lane or fewer, as a group.
 pub(crate) fn lay_abreast(run: Run, images: &[&[f32]], group: &mut [f32]) {
-    match run.lanes {
-        LANES => interleave_lanes(run.isa, images, group),
-        _ => images.iter().for_each(|image| group.copy_from_slice(image)),
+    /// Elements that are laid at a time.
+    const CHUNK: usize = 1 << 12;
+    if run.lanes != LANES {
+        return images.iter().for_each(|image| group.copy_from_slice(image));
     }
+    for_each_chunk(run.parallel && group.len() > WORTH, group, CHUNK * LANES, |n, group| {
+        let elements = group.len() / LANES;
+        let images: Vec<&[f32]> = images.iter().map(|i| &i[n * CHUNK..][..elements]).collect();
+        interleave_lanes(run.isa, &images, group);
+    });
 }
 
 versioned! {

@@ -6,6 +6,7 @@
 //! through all operators before the next group starts.
 
 mod backward;
+mod chain;
 mod forward;
 mod split;
 mod trace;

@@ -87,8 +87,8 @@ fn extract(graph: &Graph, passed: &Passed, root: usize, rows: &mut [f32]) {
     }
 }
 
-fn collect_rows(parts: Vec<Vec<f32>>, elements: usize) -> Result<Array2<f32>> {
-    let all = parts.concat();
+fn collect_rows(mut parts: Vec<Vec<f32>>, elements: usize) -> Result<Array2<f32>> {
+    let all = if parts.len() == 1 { parts.swap_remove(0) } else { parts.concat() };
     let rows = all.len() / elements;
     Array2::from_shape_vec((rows, elements), all).map_err(|e| Error::Request(e.to_string()))
 }

@@ -84,7 +84,7 @@ struct Found {
 
 impl Back<'_> {
     fn run(&self, parallel: bool) -> Run {
-        Run { isa: self.graph.isa(), parallel, lanes: LANES, relu: ReluRule::Slope }
+        Run { isa: self.graph.isa(), parallel, lanes: LANES, relu: ReluRule::Slope, first: 0 }
     }
 
     /// Zeros for the gradient of each parameter of `op`.

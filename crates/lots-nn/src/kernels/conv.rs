@@ -4,10 +4,11 @@ use super::matmul::row_tiles;
 use super::packed::{PANEL, Packed};
 use super::simd::Isa;
 use super::single::single;
-use super::tile::{DOT, Dot, Shared, Start, Tap, Taps, Tile};
+use super::tile::{DOT, Dot, Start, Tap, Taps, Tile};
 use super::{LANES, versioned};
 use crate::parallel::{TASKS, WORTH, for_each};
 use crate::scratch::Buffer;
+use crate::shared::Shared;
 use std::ops::Range;
 
 /// A convolution over an input that is already padded: every tap of every output lies inside it.
@@ -117,9 +118,14 @@ fn lane_blocked(
     let b_step = if s.channels == 1 { s.dilation[1] } else { s.plane() };
     let y = Shared::new(y);
     let parallel = parallel && s.rows * s.depth() * s.pixels() * LANES > 8 * WORTH;
-    let parts = if parallel { TASKS.div_ceil(s.rows.div_ceil(PANEL)) } else { 1 };
-    for_each(parallel, s.rows.div_ceil(PANEL) * parts, |task| {
-        let (panel, part) = (task / parts * PANEL, task % parts);
+    let panels = s.rows.div_ceil(PANEL);
+    let parts = if parallel { TASKS.div_ceil(panels) } else { 1 };
+    // What is larger, pixels or weights, each thread reads only some of.
+    let by_pixels = x.len() > s.rows * s.depth();
+    for_each(parallel, panels * parts, |task| {
+        let (panel, part) =
+            if by_pixels { (task % panels, task / panels) } else { (task / parts, task % parts) };
+        let panel = panel * PANEL;
         let packed = w.panel(panel);
         for (m, count) in row_tiles(PANEL.min(s.rows - panel), isa.tile_rows()) {
             let row = panel + m;

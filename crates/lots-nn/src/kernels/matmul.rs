@@ -4,9 +4,10 @@ use std::ops::Range;
 
 use super::packed::{PANEL, Packed};
 use super::simd::Isa;
-use super::tile::{Shared, Start, Tap, Taps, Tile};
+use super::tile::{Start, Tap, Taps, Tile};
 use super::{LANES, versioned};
 use crate::parallel::{WORTH, for_each};
+use crate::shared::Shared;
 
 /// Depth of one pass: sixteen packed rows of it stay in the first-level cache.
 const DEPTH: usize = 512;

@@ -7,9 +7,10 @@ use super::packed::{PANEL, Packed};
 #[cfg(target_arch = "x86_64")]
 use super::simd::{Avx2, Avx512};
 use super::simd::{Isa, Portable, Simd};
-use super::tile::{Shared, Start, Tap, Taps, Tile};
+use super::tile::{Start, Tap, Taps, Tile};
 use crate::parallel::{WORTH, for_each};
 use crate::scratch::Buffer;
+use crate::shared::Shared;
 
 /// Columns of the matrix that one task takes where images lie sixteen abreast.
 const LANE_COLUMNS: usize = 48;

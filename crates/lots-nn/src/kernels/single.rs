@@ -4,11 +4,12 @@ use super::conv::ConvShape;
 use super::matmul::row_tiles;
 use super::packed::{PANEL, Packed};
 use super::simd::Isa;
-use super::tile::{Shared, Start, Tap, Taps, Tile};
+use super::tile::{Start, Tap, Taps, Tile};
 use super::turned::Turned;
 use super::versioned;
 use crate::parallel::{TASKS, WORTH, for_each};
 use crate::scratch::Buffer;
+use crate::shared::Shared;
 
 /// Depth of one packed piece of the input: with its pixels and sixteen rows of weights it stays in the first-level cache.
 const DEPTH: usize = 128;

@@ -4,6 +4,7 @@ pub(super) use super::packed::PANEL;
 #[cfg(target_arch = "x86_64")]
 use super::simd::{Avx2, Avx512};
 use super::simd::{Isa, Portable, Simd};
+use crate::shared::Shared;
 
 /// Where one run of the chain starts in both operands.
 #[derive(Clone, Copy, Debug)]
@@ -68,46 +69,6 @@ pub(super) struct Tile<'a> {
     pub(super) rows: usize,
 }
 
-/// An output that several threads write, each at places of its own.
-#[derive(Clone, Copy)]
-pub(super) struct Shared<'a> {
-    data: *mut f32,
-    len: usize,
-    life: std::marker::PhantomData<&'a mut [f32]>,
-}
-
-// SAFETY: the pointer comes from a `&mut [f32]` that is borrowed for 'a; who calls `run` promises disjoint places.
-unsafe impl Send for Shared<'_> {}
-// SAFETY: as above.
-unsafe impl Sync for Shared<'_> {}
-
-impl<'a> Shared<'a> {
-    pub(super) fn new(data: &'a mut [f32]) -> Self {
-        Self { data: data.as_mut_ptr(), len: data.len(), life: std::marker::PhantomData }
-    }
-
-    /// Where float `start` lies; up to `end` may be written, by who promises disjoint places.
-    pub(super) fn pointer(&self, start: usize, end: usize) -> *mut f32 {
-        assert!(start <= end && end <= self.len);
-        // SAFETY: inside the borrowed slice.
-        unsafe { self.data.add(start) }
-    }
-
-    /// The floats from `start` on.
-    ///
-    /// # Safety
-    /// No one else touches these places while the slice lives.
-    #[allow(
-        clippy::mut_from_ref,
-        reason = "the point of the type; the caller promises disjoint places"
-    )]
-    pub(super) unsafe fn slice(&self, start: usize, len: usize) -> &mut [f32] {
-        assert!(start.checked_add(len).is_some_and(|end| end <= self.len));
-        // SAFETY: inside the borrowed slice; disjoint by the caller's promise.
-        unsafe { std::slice::from_raw_parts_mut(self.data.add(start), len) }
-    }
-}
-
 impl Tile<'_> {
     /// Computes the tile into `c`: vector (m, v) at `c_start + m * c_row + c_vectors[v]`.
     ///
@@ -143,7 +104,7 @@ impl Tile<'_> {
                     <= self.b.len()
             );
         }
-        assert!(c_start + (rows - 1) * c_row + far(c_vectors) + PANEL <= c.len);
+        let c = c.pointer(c_start, c_start + (rows - 1) * c_row + far(c_vectors) + PANEL);
         match self.start {
             Start::Rows(x) => assert!(x.len() >= rows),
             Start::Columns(x) => assert!(x.len() >= vectors * PANEL),
@@ -151,7 +112,6 @@ impl Tile<'_> {
         }
         // SAFETY: bounds were checked above for the largest offsets; `isa` exists only where it was detected.
         unsafe {
-            let c = c.data.add(c_start);
             match isa {
                 #[cfg(target_arch = "x86_64")]
                 Isa::Avx512 => avx512(self, c, c_row, c_vectors),

@@ -4,7 +4,8 @@
 use super::matmul::row_tiles;
 use super::packed::PANEL;
 use super::simd::Isa;
-use super::tile::{Shared, Start, Tap, Taps, Tile};
+use super::tile::{Start, Tap, Taps, Tile};
+use crate::shared::Shared;
 
 /// A piece of the depth of `out[column][row] = start[row] + Σ w[row][k] · b[k][column]`.
 pub(super) struct Turned<'a> {

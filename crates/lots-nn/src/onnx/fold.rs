@@ -299,7 +299,13 @@ fn computed(
         Action::Run(op) => {
             let mut out = vec![0.0; made.shape.iter().product()];
             let inputs = vec![x.data(); made.inputs.len()];
-            let run = Run { isa: Isa::best(), parallel: false, lanes: 1, relu: ReluRule::Slope };
+            let run = Run {
+                isa: Isa::best(),
+                parallel: false,
+                lanes: 1,
+                relu: ReluRule::Slope,
+                first: 0,
+            };
             op.forward(run, &inputs, &mut out, None);
             out
         }

@@ -1,6 +1,6 @@
 //! Add, Sub, Mul, Div, Pow and PRelu of two activations, or of one and a constant, with broadcasting.
 
-use super::broadcast::{Operand, PIECE, Piece, Plan, TILE, Tile, Values};
+use super::broadcast::{Operand, PIECE, Piece, Plan, Tiles, Values};
 use super::{Keeper, Keeps, Kept, Operator, Parameter, Run};
 use crate::kernels::versioned;
 use std::borrow::Cow;
@@ -67,6 +67,11 @@ impl Binary {
         })
     }
 
+    /// The operands that are cut where the operator is.
+    fn cut(&self) -> [bool; 2] {
+        self.operands.each_ref().map(Operand::is_activation)
+    }
+
     /// The one number that a sum or product takes of a constant for a whole piece: the scale or shift of a channel.
     fn number(&self, values: Values<'_>, piece: &Piece<2>) -> Option<f32> {
         match (self.kind, values) {
@@ -84,7 +89,8 @@ impl Binary {
             Operand::Constant(c) => Values::Constant(c.data()),
             Operand::Activation(elements) => {
                 let own = if self.kept[n] { elements * lanes } else { 0 };
-                let (now, later) = rest.split_at(own);
+                // Less where the operator is cut; then no more than one operand is kept.
+                let (now, later) = rest.split_at(own.min(rest.len()));
                 rest = later;
                 Values::Activation(now)
             }
@@ -99,14 +105,14 @@ impl Binary {
         values: [Values<'t>; 2],
         cotangent: &'t [f32],
         piece: Piece<2>,
-        tiles: &'t mut [Tile; 3],
+        tiles: &'t mut Tiles,
     ) -> &'t [f32] {
         let g = &cotangent[piece.range(run.lanes)];
         if matches!((self.kind, side), (Kind::Add, _) | (Kind::Sub, 0)) {
             return g;
         }
         let needs = self.kind.slope_needs(side);
-        let [a, b, dx] = tiles;
+        let [a, b, dx] = tiles.all();
         let a = if needs[0] { piece.take(run, 0, values[0], a) } else { g };
         let b = if needs[1] { piece.take(run, 1, values[1], b) } else { g };
         let dx = &mut dx[..g.len()];
@@ -136,14 +142,20 @@ impl Operator for Binary {
         Keeps { bytes: 0, floats: size(0) + size(1) }
     }
 
+    fn parts(&self) -> usize {
+        let whole = |n: usize| !self.operands[n].is_activation() || self.plan.is_whole(n);
+        if whole(0) && whole(1) && self.kept != [true; 2] { self.output } else { 1 }
+    }
+
     fn forward(&self, run: Run, inputs: &[&[f32]], output: &mut [f32], keeper: Option<Keeper<'_>>) {
         let values = self.values(inputs);
-        self.plan.each(run, output, |[a, b, _], piece, output| {
+        self.plan.each(run, self.cut(), output, |tiles, piece, output| {
             if let Some(number) = self.number(values[1], &piece)
                 && let (Values::Activation(x), true) = (values[0], self.plan.is_whole(0))
             {
                 return with_number(run.isa, self.kind, &x[piece.range(run.lanes)], number, output);
             }
+            let [a, b, _] = tiles.all();
             let a = piece.take(run, 0, values[0], a);
             let b = piece.take(run, 1, values[1], b);
             combine(run.isa, self.kind, a, b, output);
@@ -165,7 +177,7 @@ impl Operator for Binary {
         let side = if self.operands[0].is_activation() { input } else { 1 };
         let values = self.kept_values(kept.floats, run.lanes);
         if self.plan.is_whole(side) {
-            self.plan.each(run, gradient, |tiles, piece, gradient| {
+            self.plan.each(run, self.cut(), gradient, |tiles, piece, gradient| {
                 if let (Kind::Mul, 0, Some(b)) = (self.kind, side, self.number(values[1], &piece)) {
                     let g = &cotangent[piece.range(run.lanes)];
                     return with_number(run.isa, self.kind, g, b, gradient);
@@ -174,7 +186,7 @@ impl Operator for Binary {
             });
         } else {
             gradient.fill(0.0);
-            let mut tiles = [TILE; 3];
+            let mut tiles = Tiles::new();
             self.plan.pieces(PIECE, |piece| {
                 let dx = self.slopes(run, side, values, cotangent, piece, &mut tiles);
                 piece.give(run, side, dx, gradient);
@@ -223,7 +235,7 @@ impl Operator for Binary {
         };
         let size = self.operands[1 - side].activation_size() * run.lanes;
         let groups = inputs[0].chunks_exact(size);
-        let mut tiles = [TILE; 3];
+        let mut tiles = Tiles::new();
         for (x, g) in groups.zip(cotangent.chunks_exact(self.output * run.lanes)) {
             self.plan.pieces(PIECE, |piece| {
                 let dx = self.slopes(run, side, self.values(&[x]), g, piece, &mut tiles);

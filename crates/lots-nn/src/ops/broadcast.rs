@@ -4,7 +4,9 @@ use super::Run;
 use super::columns::sums;
 use crate::kernels::{LANES, versioned};
 use crate::parallel::{TASKS, WORTH, for_each_chunk};
+use crate::scratch::Buffer;
 use crate::tensor::Tensor;
+use std::ops::Range;
 
 /// The shape that `a` and `b` both broadcast to, or `None` where they do not.
 pub(crate) fn broadcast(a: &[usize], b: &[usize]) -> Option<Vec<usize>> {
@@ -88,69 +90,76 @@ impl<const N: usize> Plan<N> {
     }
 
     /// Cuts the output into pieces of at most `most` elements within which each operand goes on or stays.
-    pub(crate) fn pieces(&self, most: usize, mut f: impl FnMut(Piece<N>)) {
+    pub(crate) fn pieces(&self, most: usize, f: impl FnMut(Piece<N>)) {
+        self.pieces_of(0..self.sizes.iter().product(), most, f);
+    }
+
+    /// The same of some elements of the output.
+    fn pieces_of(&self, elements: Range<usize>, most: usize, mut f: impl FnMut(Piece<N>)) {
         let (&[ref outer @ .., run], &[ref outer_steps @ .., steps]) =
             (self.sizes.as_slice(), self.steps.as_slice())
         else {
             return;
         };
-        let mut index = vec![0; outer.len()];
-        let (mut output, mut firsts) = (0, [0; N]);
-        loop {
-            for done in (0..run).step_by(most) {
+        for line in elements.start / run..elements.end.div_ceil(run) {
+            // Where the line begins in each operand.
+            let (mut firsts, mut rest) = ([0; N], line);
+            for (size, steps) in outer.iter().zip(outer_steps).rev() {
+                for n in 0..N {
+                    firsts[n] += steps[n] * (rest % size);
+                }
+                rest /= size;
+            }
+            let output = line * run;
+            let (start, end) = (elements.start.max(output), elements.end.min(output + run));
+            for first in (start..end).step_by(most) {
                 f(Piece {
-                    output: output + done,
-                    count: most.min(run - done),
-                    firsts: std::array::from_fn(|n| firsts[n] + done * steps[n]),
+                    output: first,
+                    count: most.min(end - first),
+                    firsts: std::array::from_fn(|n| firsts[n] + (first - output) * steps[n]),
                     repeated: steps.map(|step| step == 0),
                 });
-            }
-            output += run;
-            // On to the next place of the outer axes, the last one first.
-            let mut axis = outer.len();
-            loop {
-                let Some(next) = axis.checked_sub(1) else { return };
-                axis = next;
-                index[axis] += 1;
-                for n in 0..N {
-                    firsts[n] += outer_steps[axis][n];
-                }
-                if index[axis] < outer[axis] {
-                    break;
-                }
-                for n in 0..N {
-                    firsts[n] -= outer_steps[axis][n] * outer[axis];
-                }
-                index[axis] = 0;
             }
         }
     }
 }
 
 impl Plan<2> {
-    /// Calls `f(some tiles, piece, its output)` for each piece of the output, with room for `lanes` images; on all threads
+    /// Calls `f(some tiles, piece, its output)` for each piece of `output`, with room for `lanes` images; on all threads
     /// where it is worth it.
+    ///
+    /// `output` begins with element `run.first`. So do the operands that are `cut`: pieces count from there.
     pub(crate) fn each(
         &self,
         run: Run,
+        cut: [bool; 2],
         output: &mut [f32],
-        f: impl Fn(&mut [Tile; 3], Piece<2>, &mut [f32]) + Send + Sync,
+        f: impl Fn(&mut Tiles, Piece<2>, &mut [f32]) + Send + Sync,
     ) {
         let most = PIECE * LANES / run.lanes;
+        let elements = run.first..run.first + output.len() / run.lanes;
+        let behind = |n: usize| if cut[n] { run.first } else { 0 };
+        let counted = |piece: Piece<2>| Piece {
+            output: piece.output - run.first,
+            firsts: std::array::from_fn(|n| piece.firsts[n] - behind(n)),
+            ..piece
+        };
         if !run.parallel || output.len() <= WORTH {
-            let mut tiles = [TILE; 3];
-            return self
-                .pieces(most, |piece| f(&mut tiles, piece, &mut output[piece.range(run.lanes)]));
+            let mut tiles = Tiles::new();
+            return self.pieces_of(elements, most, |piece| {
+                let piece = counted(piece);
+                f(&mut tiles, piece, &mut output[piece.range(run.lanes)]);
+            });
         }
         let (mut work, mut rest) = (Vec::new(), output);
-        self.pieces(most, |piece| {
+        self.pieces_of(elements, most, |piece| {
             let (now, later) = std::mem::take(&mut rest).split_at_mut(piece.count * run.lanes);
             rest = later;
-            work.push((piece, now));
+            work.push((counted(piece), now));
         });
         let size = work.len().div_ceil(TASKS);
         for_each_chunk(true, &mut work, size, |_, work| {
-            let mut tiles = [TILE; 3];
+            let mut tiles = Tiles::new();
             work.iter_mut().for_each(|(piece, output)| f(&mut tiles, *piece, output));
         });
     }
@@ -182,15 +191,27 @@ pub(crate) struct Piece<const N: usize> {
 /// Elements of a piece over which gradients are summed: the same for any lanes, as the sums must be.
 pub(crate) const PIECE: usize = 128;
 
-/// Numbers of one piece, `[element][lane]`.
-pub(crate) type Tile = [f32; PIECE * LANES];
+/// Floats of one piece, `[element][lane]`.
+const TILE: usize = PIECE * LANES;
 
-/// An empty [`Tile`].
-pub(crate) const TILE: Tile = [0.0; PIECE * LANES];
+/// Room for the numbers of three pieces.
+pub(crate) struct Tiles(Buffer);
+
+impl Tiles {
+    pub(crate) fn new() -> Self {
+        Self(Buffer::dirty(3 * TILE))
+    }
+
+    pub(crate) fn all(&mut self) -> [&mut [f32]; 3] {
+        let (a, rest) = self.0.split_at_mut(TILE);
+        let (b, c) = rest.split_at_mut(TILE);
+        [a, b, c]
+    }
+}
 
 impl<const N: usize> Piece<N> {
     /// Where it lies in the output, or in a whole operand.
-    pub(crate) fn range(&self, lanes: usize) -> std::ops::Range<usize> {
+    pub(crate) fn range(&self, lanes: usize) -> Range<usize> {
         self.output * lanes..(self.output + self.count) * lanes
     }
 
@@ -200,7 +221,7 @@ impl<const N: usize> Piece<N> {
         run: Run,
         n: usize,
         values: Values<'t>,
-        tile: &'t mut Tile,
+        tile: &'t mut [f32],
     ) -> &'t [f32] {
         let (first, count, lanes) = (self.firsts[n], self.count, run.lanes);
         match (values, self.repeated[n]) {
@@ -299,6 +320,28 @@ mod tests {
         Plan::new(shapes, output)
             .pieces(4, |p| all.push((p.output, p.count, p.firsts, p.repeated)));
         all
+    }
+
+    /// Oracle: the pieces of the whole, element by element.
+    #[test]
+    fn pieces_of_some_elements_are_those_of_the_whole() {
+        let plan = Plan::new([&[2, 1, 3, 2], &[5, 1, 2]], &[2, 5, 3, 2]);
+        let elements = |range: Range<usize>, most: usize| {
+            let mut all = Vec::new();
+            plan.pieces_of(range, most, |p| {
+                all.extend((0..p.count).map(|i| {
+                    let at = |n: usize| p.firsts[n] + if p.repeated[n] { 0 } else { i };
+                    (p.output + i, at(0), at(1))
+                }));
+            });
+            all
+        };
+        let whole = elements(0..60, usize::MAX);
+        for start in 0..60 {
+            for end in start..=60 {
+                assert_eq!(elements(start..end, 3), whole[start..end]);
+            }
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::flipped::Flipped;
 use super::linear::add_row_sums;
+use super::padded::Plane;
 use super::pool::MaxPool;
 use super::{Keeper, Kept, Operator, Parameter, Run, Window, weight_and_bias};
 use crate::kernels::{
@@ -194,16 +195,14 @@ impl Conv {
     }
 
     /// Calls `f` with the input padded as [`Conv::shape`] wants it.
-    fn with_padded(&self, x: &[f32], lanes: usize, f: impl FnOnce(&[f32])) {
+    fn with_padded(&self, run: Run, x: &[f32], f: impl FnOnce(&[f32])) {
         let (s, w) = (self.shape(), &self.window);
         if s.input == w.input && w.pad == [0, 0] {
             return f(x);
         }
-        let mut padded = Buffer::zeroed(self.channels * s.input[0] * s.input[1] * lanes);
-        self.each_row(|inside, in_padded, length| {
-            let (from, to) = (inside * lanes, in_padded * lanes);
-            padded[to..to + length * lanes].copy_from_slice(&x[from..from + length * lanes]);
-        });
+        let mut padded = Buffer::dirty(self.channels * s.input[0] * s.input[1] * run.lanes);
+        let to = Plane { size: s.input, first: w.pad };
+        to.place(run, self.channels, &mut padded, x, Plane { size: w.input, first: [0, 0] });
         f(&padded);
     }
 
@@ -223,11 +222,9 @@ impl Conv {
         }
         let mut padded = Buffer::dirty(self.channels * s.input[0] * s.input[1] * lanes);
         conv_columns_back(run.isa, run.parallel, &s, weights, lanes, cotangent, &mut padded);
-        gradient.fill(0.0);
-        self.each_row(|inside, in_padded, length| {
-            let (to, from) = (inside * lanes, in_padded * lanes);
-            gradient[to..to + length * lanes].copy_from_slice(&padded[from..from + length * lanes]);
-        });
+        let from = Plane { size: s.input, first: w.pad };
+        let to = Plane { size: w.input, first: [0, 0] };
+        to.place(run, self.channels, gradient, &padded, from);
     }
 
     /// Whether cotangents that come out of a max pooling are better sent back winner by winner.
@@ -358,7 +355,7 @@ impl Operator for Conv {
             let w = &self.forward[0];
             return winograd.forward(run.isa, run.parallel, &field, w, bias, run.lanes, x, output);
         }
-        self.with_padded(inputs[0], run.lanes, |x| {
+        self.with_padded(run, inputs[0], |x| {
             conv_valid(
                 run.isa,
                 run.parallel,
@@ -445,7 +442,7 @@ impl Operator for Conv {
         } else {
             let mut all = Vec::new();
             for group in inputs[0].chunks_exact(image) {
-                self.with_padded(group, run.lanes, |x| all.extend_from_slice(x));
+                self.with_padded(run, group, |x| all.extend_from_slice(x));
             }
             conv_weight_gradient(run.isa, run.parallel, &s, &all, cotangent, &mut gradients[0]);
         }

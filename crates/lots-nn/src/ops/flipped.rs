@@ -3,9 +3,12 @@
 //! With a stride, rows and columns of the gradient that lie a stride apart see the same taps, and no others: each such part
 //! is a convolution of stride 1 of its own.
 
+use super::padded::Plane;
 use super::{Run, Window};
 use crate::kernels::{ConvShape, Packed, conv_valid};
+use crate::parallel::{TASKS, WORTH, for_each};
 use crate::scratch::Buffer;
+use crate::shared::Shared;
 
 /// One part of the gradient on one axis.
 #[derive(Clone, Debug)]
@@ -95,7 +98,7 @@ impl Flipped {
             if !part.weights.is_empty() {
                 self.part(run, w, part, cotangent, &mut own);
             }
-            part.spread(w, run.lanes, &own, gradient);
+            part.spread(run, w, &own, gradient);
         }
     }
 
@@ -130,37 +133,43 @@ impl Flipped {
         if origin == [0, 0] && s.input == w.output {
             return convolve(cotangent, gradient);
         }
-        let mut padded = Buffer::zeroed(self.groups * self.rows * s.plane() * run.lanes);
-        let planes = padded.chunks_exact_mut(s.plane() * run.lanes);
-        for (to, from) in planes.zip(cotangent.chunks_exact(w.output[0] * w.output[1] * run.lanes))
-        {
-            for y in (0..rows).filter(|_| columns > 0) {
-                let (at, length) =
-                    (((top + y) * w.output[1] + left) * run.lanes, columns * run.lanes);
-                to[((down + y) * s.input[1] + right) * run.lanes..][..length]
-                    .copy_from_slice(&from[at..][..length]);
-            }
-        }
+        let planes = self.groups * self.rows;
+        let mut padded = Buffer::dirty(planes * s.plane() * run.lanes);
+        let to = Plane { size: s.input, first: [down, right] };
+        let from = Plane { size: w.output, first: [top, left] };
+        to.place(run, planes, &mut padded, cotangent, from);
         convolve(&padded, gradient);
     }
 }
 
 impl Part {
     /// Puts `own`, the part without gaps, into its places of the gradient.
-    fn spread(&self, w: &Window, lanes: usize, own: &[f32], gradient: &mut [f32]) {
-        let [y, x] = &self.axes;
-        let planes = gradient.chunks_exact_mut(w.input[0] * w.input[1] * lanes);
-        for (to, from) in planes.zip(own.chunks_exact(y.places * x.places * lanes)) {
-            for (row, from) in from.chunks_exact(x.places * lanes).enumerate() {
-                let to = &mut to[((y.first + row * w.stride[0]) * w.input[1] + x.first) * lanes..];
-                if lanes == 1 {
-                    to.iter_mut().step_by(w.stride[1]).zip(from).for_each(|(to, x)| *to = *x);
-                    continue;
-                }
-                for (to, from) in to.chunks_mut(w.stride[1] * lanes).zip(from.chunks_exact(lanes)) {
-                    to[..lanes].copy_from_slice(from);
+    fn spread(&self, run: Run, w: &Window, own: &[f32], gradient: &mut [f32]) {
+        let ([y, x], lanes) = (&self.axes, run.lanes);
+        let (plane, line) = (w.input[0] * w.input[1], x.places * lanes);
+        let planes = gradient.len() / (plane * lanes);
+        let parallel = run.parallel && own.len() > WORTH;
+        let tasks = if parallel { TASKS.min(y.places) } else { 1 };
+        let gradient = Shared::new(gradient);
+        // Each thread has rows of its own of all planes.
+        for_each(parallel, tasks, |task| {
+            for n in 0..planes {
+                for row in task * y.places / tasks..(task + 1) * y.places / tasks {
+                    let from = &own[(n * y.places + row) * line..][..line];
+                    let at = n * plane + (y.first + row * w.stride[0]) * w.input[1] + x.first;
+                    let length = ((x.places - 1) * w.stride[1] + 1) * lanes;
+                    // SAFETY: this row's places are written by this call alone.
+                    let to = unsafe { gradient.slice(at * lanes, length) };
+                    if lanes == 1 {
+                        to.iter_mut().step_by(w.stride[1]).zip(from).for_each(|(to, x)| *to = *x);
+                        continue;
+                    }
+                    let from = from.chunks_exact(lanes);
+                    for (to, from) in to.chunks_mut(w.stride[1] * lanes).zip(from) {
+                        to[..lanes].copy_from_slice(from);
+                    }
                 }
             }
-        }
+        });
     }
 }

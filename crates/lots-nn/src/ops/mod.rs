@@ -11,6 +11,7 @@ pub(crate) mod linear;
 pub(crate) mod lrn;
 mod math;
 pub(crate) mod normalize;
+mod padded;
 pub(crate) mod piecewise;
 pub(crate) mod pool;
 pub(crate) mod product;
@@ -35,6 +36,8 @@ pub(crate) struct Run {
     pub(crate) lanes: usize,
     /// What ReLUs let through on the way back.
     pub(crate) relu: ReluRule,
+    /// Where an operator is cut: the first of its [`Operator::parts`] that this call computes.
+    pub(crate) first: usize,
 }
 
 /// What an operator keeps of one image for back-projection.
@@ -76,7 +79,7 @@ pub(crate) trait Operator: Send + Sync + std::fmt::Debug {
     }
 
     /// Into how many equal parts all inputs, the output and what is kept may be cut so that the operator computes each by
-    /// itself, and as it would compute the whole.
+    /// itself, and as it would compute the whole. As many as the output has elements if it works element by element.
     fn parts(&self) -> usize {
         1
     }

@@ -3,6 +3,7 @@
 use super::columns::{by_column, by_row, dots, sums};
 use super::{Keeper, Keeps, Kept, Operator, Run};
 use crate::kernels::versioned;
+use std::ops::Range;
 
 /// `scale · x + shift`, a pair for each channel.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +25,10 @@ impl Operator for BatchNorm {
         "BatchNormalization"
     }
 
+    fn parts(&self) -> usize {
+        self.channels.len() * self.plane
+    }
+
     fn forward(
         &self,
         run: Run,
@@ -31,7 +36,9 @@ impl Operator for BatchNorm {
         output: &mut [f32],
         _keeper: Option<Keeper<'_>>,
     ) {
-        affine(run.isa, self.plane * run.lanes, &self.channels, inputs[0], output);
+        self.rows(run, output.len(), |width, channels, range| {
+            affine(run.isa, width, channels, &inputs[0][range.clone()], &mut output[range]);
+        });
     }
 
     fn vjp(
@@ -42,7 +49,32 @@ impl Operator for BatchNorm {
         cotangent: &[f32],
         gradient: &mut [f32],
     ) {
-        scale(run.isa, self.plane * run.lanes, &self.channels, cotangent, gradient);
+        self.rows(run, gradient.len(), |width, channels, range| {
+            scale(run.isa, width, channels, &cotangent[range.clone()], &mut gradient[range]);
+        });
+    }
+}
+
+impl BatchNorm {
+    /// Calls `f(floats of a row, its channels, their floats)` for `floats` from `run.first` on: whole channels at once, and what
+    /// is cut off in front of them and behind.
+    fn rows(&self, run: Run, floats: usize, mut f: impl FnMut(usize, &[Affine], Range<usize>)) {
+        let plane = self.plane * run.lanes;
+        let (mut channel, cut) = (run.first / self.plane, run.first % self.plane * run.lanes);
+        let front = if cut == 0 { 0 } else { (plane - cut).min(floats) };
+        if front > 0 {
+            f(front, &self.channels[channel..=channel], 0..front);
+            channel += 1;
+        }
+        let whole = (floats - front) / plane;
+        let back = front + whole * plane;
+        if whole > 0 {
+            f(plane, &self.channels[channel..channel + whole], front..back);
+        }
+        if back < floats {
+            let channel = channel + whole;
+            f(floats - back, &self.channels[channel..=channel], back..floats);
+        }
     }
 }
 

@@ -94,6 +94,10 @@ impl Operator for Unary {
         )
     }
 
+    fn parts(&self) -> usize {
+        self.elements
+    }
+
     fn forward(&self, run: Run, inputs: &[&[f32]], output: &mut [f32], keeper: Option<Keeper<'_>>) {
         values(run.isa, self.curve, inputs[0], output);
         if let Some(keeper) = keeper {

@@ -1,6 +1,6 @@
 //! Min, Max, Sum and Mean of any number of operands, with broadcasting.
 
-use super::broadcast::{Operand, PIECE, Plan, TILE, Values};
+use super::broadcast::{Operand, PIECE, Plan, Tiles, Values};
 use super::{Keeper, Keeps, Kept, Operator, Run};
 use crate::kernels::{LANES, versioned};
 
@@ -46,7 +46,8 @@ impl Variadic {
         mut f: impl FnMut(usize, std::ops::Range<usize>, &[f32]),
     ) {
         let mut activations = inputs.iter();
-        let mut tile = TILE;
+        let mut tiles = Tiles::new();
+        let [tile, ..] = tiles.all();
         for (n, (operand, plan)) in self.operands.iter().enumerate() {
             let values = match operand {
                 Operand::Constant(c) => Values::Constant(c.data()),
@@ -55,7 +56,7 @@ impl Variadic {
                 }
             };
             plan.pieces(PIECE * LANES / run.lanes, |piece| {
-                f(n, piece.range(run.lanes), piece.take(run, 0, values, &mut tile));
+                f(n, piece.range(run.lanes), piece.take(run, 0, values, tile));
             });
         }
     }
@@ -101,7 +102,8 @@ impl Operator for Variadic {
         let active = self.operands.iter().enumerate().filter(|(_, (o, _))| o.is_activation());
         let Some((n, (_, plan))) = active.clone().nth(input) else { return };
         gradient.fill(0.0);
-        let mut tile = TILE;
+        let mut tiles = Tiles::new();
+        let [tile, ..] = tiles.all();
         plan.pieces(PIECE, |piece| {
             let at = piece.range(run.lanes);
             let dx = &mut tile[..at.len()];

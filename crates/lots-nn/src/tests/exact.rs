@@ -487,7 +487,7 @@ fn alone_and_abreast(op: &dyn Operator, image: &[f32], outputs: usize) -> [Vec<f
     [1, 16].map(|lanes| {
         let x: Vec<f32> = image.iter().flat_map(|x| vec![*x; lanes]).collect();
         let mut y = vec![f32::NAN; outputs * lanes];
-        let run = Run { isa: Isa::best(), parallel: false, lanes, relu: ReluRule::Slope };
+        let run = Run { isa: Isa::best(), parallel: false, lanes, relu: ReluRule::Slope, first: 0 };
         op.forward(run, &[&x], &mut y, None);
         // Whether something is kept for the way back or not.
         let (mut again, mut bytes) = (vec![f32::NAN; y.len()], vec![0; op.keeps().bytes * lanes]);

@@ -119,7 +119,7 @@ fn reduced(fold: Fold, x: &[f32], cotangent: f32) -> Vec<(f32, Vec<f32>)> {
     let op = Reduce::new("Reduce", fold, &[x.len()], &[true]);
     let mut all = Vec::new();
     for (isa, lanes) in Isa::available().into_iter().flat_map(|isa| [(isa, 1), (isa, LANES)]) {
-        let run = Run { isa, parallel: false, lanes, relu: ReluRule::Slope };
+        let run = Run { isa, parallel: false, lanes, relu: ReluRule::Slope, first: 0 };
         let spread: Vec<f32> = x.iter().flat_map(|&x| vec![x; lanes]).collect();
         let mut bytes = vec![0; op.keeps().bytes * lanes];
         let mut floats = vec![0.0; op.keeps().floats * lanes];

@@ -10,9 +10,10 @@ use crate::kernels::conv::add;
 use crate::kernels::matmul::row_tiles;
 use crate::kernels::packed::PANEL;
 use crate::kernels::simd::Isa;
-use crate::kernels::tile::{Shared, Start, Tap, Taps, Tile};
+use crate::kernels::tile::{Start, Tap, Taps, Tile};
 use crate::kernels::{LANES, interleave_lanes};
 use crate::scratch::Buffer;
+use crate::shared::Shared;
 use std::ops::Range;
 
 /// Panels of sixteen rows of weights that are summed at a time: enough chains side by side.

@@ -17,9 +17,9 @@ mod transform;
 use super::LANES;
 use super::packed::{PANEL, Packed};
 use super::simd::Isa;
-use super::tile::Shared;
 use crate::parallel::{WORTH, for_each};
 use crate::scratch::Buffer;
+use crate::shared::Shared;
 use std::ops::Range;
 use std::sync::OnceLock;
 

@@ -5,8 +5,8 @@ use super::transform::Steps;
 use crate::kernels::conv::add;
 use crate::kernels::packed::PANEL;
 use crate::kernels::simd::Isa;
-use crate::kernels::tile::Shared;
 use crate::kernels::{LANES, versioned};
+use crate::shared::Shared;
 use std::ops::Range;
 
 /// The squares of all tiles in one plane, [`TILE`] apart; what lies outside of the plane is zero and stays so.

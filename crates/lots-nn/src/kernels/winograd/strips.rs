@@ -7,9 +7,9 @@
 use super::patches::{Patches, Region};
 use super::{Call, LANES, TILE, Winograd};
 use crate::kernels::simd::Isa;
-use crate::kernels::tile::Shared;
 use crate::parallel::{WORTH, for_each, map, threads};
 use crate::scratch::Buffer;
+use crate::shared::Shared;
 use std::ops::Range;
 
 /// Floats at the points of one block of tiles, of all channels before and after the products: they stay in a processor's own

@@ -8,7 +8,7 @@ use crate::kernels::packed::PANEL;
 #[cfg(target_arch = "x86_64")]
 use crate::kernels::simd::{Avx2, Avx512};
 use crate::kernels::simd::{Isa, Portable, Simd};
-use crate::kernels::tile::Shared;
+use crate::shared::Shared;
 
 /// A matrix that is applied to both axes of a square.
 trait Matrix<const R: usize, const C: usize> {
