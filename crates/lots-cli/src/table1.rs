@@ -53,7 +53,7 @@ pub(crate) struct Arguments {
     /// Train each fine-tuned network as often, to tell what is chance [default: 3, with --quick 1]
     #[arg(long, value_name = "N")]
     seeds: Option<NonZeroU64>,
-    /// A small version in ten minutes: a twentieth of samples and iterations, 200 test digits, one seed
+    /// A small version within ten minutes: a twentieth of samples and iterations, 200 test digits, one seed
     #[arg(long)]
     quick: bool,
     #[command(flatten)]
