@@ -186,7 +186,7 @@ impl Operator for Binary {
             });
         } else {
             gradient.fill(0.0);
-            let mut tiles = Tiles::new();
+            let mut tiles = Tiles::default();
             self.plan.pieces(PIECE, |piece| {
                 let dx = self.slopes(run, side, values, cotangent, piece, &mut tiles);
                 piece.give(run, side, dx, gradient);
@@ -235,7 +235,7 @@ impl Operator for Binary {
         };
         let size = self.operands[1 - side].activation_size() * run.lanes;
         let groups = inputs[0].chunks_exact(size);
-        let mut tiles = Tiles::new();
+        let mut tiles = Tiles::default();
         for (x, g) in groups.zip(cotangent.chunks_exact(self.output * run.lanes)) {
             self.plan.pieces(PIECE, |piece| {
                 let dx = self.slopes(run, side, self.values(&[x]), g, piece, &mut tiles);

@@ -145,7 +145,7 @@ impl Plan<2> {
             ..piece
         };
         if !run.parallel || output.len() <= WORTH {
-            let mut tiles = Tiles::new();
+            let mut tiles = Tiles::default();
             return self.pieces_of(elements, most, |piece| {
                 let piece = counted(piece);
                 f(&mut tiles, piece, &mut output[piece.range(run.lanes)]);
@@ -159,7 +159,7 @@ impl Plan<2> {
         });
         let size = work.len().div_ceil(TASKS);
         for_each_chunk(true, &mut work, size, |_, work| {
-            let mut tiles = Tiles::new();
+            let mut tiles = Tiles::default();
             work.iter_mut().for_each(|(piece, output)| f(&mut tiles, *piece, output));
         });
     }
@@ -194,16 +194,14 @@ pub(crate) const PIECE: usize = 128;
 /// Floats of one piece, `[element][lane]`.
 const TILE: usize = PIECE * LANES;
 
-/// Room for the numbers of three pieces.
-pub(crate) struct Tiles(Buffer);
+/// Room for the numbers of three pieces, from the first time on that it is asked for.
+#[derive(Default)]
+pub(crate) struct Tiles(Option<Buffer>);
 
 impl Tiles {
-    pub(crate) fn new() -> Self {
-        Self(Buffer::dirty(3 * TILE))
-    }
-
     pub(crate) fn all(&mut self) -> [&mut [f32]; 3] {
-        let (a, rest) = self.0.split_at_mut(TILE);
+        let all = self.0.get_or_insert_with(|| Buffer::dirty(3 * TILE));
+        let (a, rest) = all.split_at_mut(TILE);
         let (b, c) = rest.split_at_mut(TILE);
         [a, b, c]
     }

@@ -46,7 +46,7 @@ impl Variadic {
         mut f: impl FnMut(usize, std::ops::Range<usize>, &[f32]),
     ) {
         let mut activations = inputs.iter();
-        let mut tiles = Tiles::new();
+        let mut tiles = Tiles::default();
         let [tile, ..] = tiles.all();
         for (n, (operand, plan)) in self.operands.iter().enumerate() {
             let values = match operand {
@@ -102,7 +102,7 @@ impl Operator for Variadic {
         let active = self.operands.iter().enumerate().filter(|(_, (o, _))| o.is_activation());
         let Some((n, (_, plan))) = active.clone().nth(input) else { return };
         gradient.fill(0.0);
-        let mut tiles = Tiles::new();
+        let mut tiles = Tiles::default();
         let [tile, ..] = tiles.all();
         plan.pieces(PIECE, |piece| {
             let at = piece.range(run.lanes);

@@ -270,7 +270,7 @@ impl Winograd {
             let plane = &x[channel * x_plane..][..x_plane];
             let to = (points_of, before_steps);
             let mut whole = Vec::with_capacity(vectors);
-            let mut copy = [0.0; POINTS * POINTS * PANEL];
+            let mut copy = Buffer::dirty(POINTS * POINTS * PANEL);
             for (v, patch) in read_places.iter().enumerate() {
                 let to_place = place(channel, v);
                 if let Some(start) = read.whole(patch) {
@@ -307,7 +307,7 @@ impl Winograd {
             let start = way.bias.map_or(0.0, |b| b[channel]);
             let source = (after, after_steps);
             let mut whole = Vec::with_capacity(vectors);
-            let mut copy = [0.0; POINTS * POINTS * PANEL];
+            let mut copy = Buffer::dirty(POINTS * POINTS * PANEL);
             for (v, patch) in written_places.iter().enumerate() {
                 let from_place = place(channel, v);
                 if let Some(start) = written.whole(patch).filter(|_| !way.back) {

@@ -54,21 +54,28 @@ impl Winograd {
             });
         }
         let most = (BLOCK / self.place_size(way) / ABREAST).max(1) * ABREAST;
-        let kept = map(parallel, strips.to_vec(), |strip| {
-            let later = Later::new(&written, channels, strip.start);
-            let mut kept = Buffer::dirty(if way.back { later.floats() } else { 0 });
+        // Made here, where they end: memory that is used again stays with its thread.
+        let mut later: Vec<(Later, Buffer)> = strips
+            .iter()
+            .map(|strip| {
+                let later = Later::new(&written, channels, if way.back { strip.start } else { 0 });
+                let kept = Buffer::dirty(later.floats());
+                (later, kept)
+            })
+            .collect();
+        let work = strips.iter().zip(&mut later).collect();
+        map(parallel, work, |(strip, (later, kept)): (&Range<usize>, &mut (Later, Buffer))| {
             let alone = Call { parallel: false, ..*call };
             let blocks = (strip.len() / most).max(1);
             let at = |block: usize| strip.start + block * strip.len() / blocks;
             for block in 0..blocks {
-                let keep = way.back.then_some((&later, Shared::new(&mut kept)));
+                let keep = way.back.then_some((&*later, Shared::new(kept)));
                 self.block(&alone, at(block)..at(block + 1), keep);
             }
-            (later, kept)
         });
         if way.back {
             for_each(parallel, channels, |channel| {
-                for (later, kept) in &kept {
+                for (later, kept) in &later {
                     // SAFETY: this plane is written by this call alone.
                     unsafe { later.add(isa, &written, channel, kept, (y, channel * plane)) };
                 }
