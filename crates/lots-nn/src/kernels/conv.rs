@@ -11,6 +11,9 @@ use crate::scratch::Buffer;
 use crate::shared::Shared;
 use std::ops::Range;
 
+/// Weights of sixteen rows from which on convolutions go tap by tap: they would come from the second-level cache.
+const DEEP: usize = 1 << 13;
+
 /// A convolution over an input that is already padded: every tap of every output lies inside it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ConvShape {
@@ -66,6 +69,17 @@ impl ConvShape {
         before(first).min(end)..end
     }
 
+    /// Whether the weights of sixteen rows are too many for the first-level cache, but those of one tap are not.
+    fn is_deep(&self) -> bool {
+        self.channels > 1 && self.taps() > 1 && self.depth() * PANEL > DEEP
+    }
+
+    /// Where tap (`y`, `x`) finds its weights and its pixels, of images that lie abreast.
+    fn tap(&self, y: usize, x: usize) -> Tap {
+        let tap = y * self.kernel[1] + x;
+        Tap { a: tap * self.channels * PANEL, b: self.reach(tap) * LANES }
+    }
+
     /// How far `tap` lies behind the top left one.
     pub(crate) fn reach(&self, tap: usize) -> usize {
         let (y, x) = (tap / self.kernel[1], tap % self.kernel[1]);
@@ -91,7 +105,7 @@ pub(crate) fn conv_valid(
     assert!(x.len() == s.groups * s.channels * s.plane() * lanes);
     assert!(y.len() == s.groups * s.rows * s.pixels() * lanes);
     assert!(w.len() == s.groups && bias.is_none_or(|b| b.len() == s.groups * s.rows));
-    let alike = if lanes == LANES { alike(s) } else { Vec::new() };
+    let alike = if lanes == LANES { Alike::all(s) } else { Vec::new() };
     for (g, w) in w.iter().enumerate() {
         let x = &x[g * s.channels * s.plane() * lanes..][..s.channels * s.plane() * lanes];
         let y = &mut y[g * s.rows * s.pixels() * lanes..][..s.rows * s.pixels() * lanes];
@@ -122,18 +136,39 @@ fn lane_blocked(
     let parts = if parallel { TASKS.div_ceil(panels) } else { 1 };
     // What is larger, pixels or weights, each thread reads only some of.
     let by_pixels = x.len() > s.rows * s.depth();
+    let pixels = s.pixels() * LANES;
     for_each(parallel, panels * parts, |task| {
         let (panel, part) =
             if by_pixels { (task % panels, task / panels) } else { (task / parts, task % parts) };
         let panel = panel * PANEL;
         let packed = w.panel(panel);
-        for (m, count) in row_tiles(PANEL.min(s.rows - panel), isa.tile_rows()) {
-            let row = panel + m;
-            let most = isa.tile_vectors(count);
-            for Alike { taps, depth, corners, places } in alike {
-                let share = part * places.len() / parts..(part + 1) * places.len() / parts;
+        let rows = panel..s.rows.min(panel + PANEL);
+        let mine = part * s.pixels() / parts..(part + 1) * s.pixels() / parts;
+        if s.is_deep() {
+            for row in rows.clone() {
+                // SAFETY: these rows of these pixels are written by this call alone.
+                let y = unsafe { y.slice(row * pixels + mine.start * LANES, mine.len() * LANES) };
+                // A negative zero counts as zero, as in `Start::Rows`.
+                y.fill(bias.map_or(0.0, |b| b[row] + 0.0));
+            }
+        }
+        for Alike { taps, depth, corners, places } in alike {
+            let share = if s.is_deep() {
+                let before = |pixel: usize| places.partition_point(|p| *p < pixel * LANES);
+                before(mine.start)..before(mine.end)
+            } else {
+                part * places.len() / parts..(part + 1) * places.len() / parts
+            };
+            for (m, count) in row_tiles(rows.len(), isa.tile_rows()) {
+                let row = panel + m;
+                let most = isa.tile_vectors(count);
+                let start = match bias {
+                    _ if s.is_deep() => Start::Output,
+                    Some(bias) => Start::Rows(&bias[row..]),
+                    None => Start::Zero,
+                };
                 let corners = corners[share.clone()].chunks(most);
-                for (b_vectors, c_vectors) in corners.zip(places[share].chunks(most)) {
+                for (b_vectors, c_vectors) in corners.zip(places[share.clone()].chunks(most)) {
                     let tile = Tile {
                         taps,
                         depth: *depth,
@@ -143,63 +178,93 @@ fn lane_blocked(
                         b: x,
                         b_step: b_step * LANES,
                         b_vectors,
-                        start: bias.map_or(Start::Zero, |b| Start::Rows(&b[row..])),
+                        start,
                         rows: count,
                     };
                     // SAFETY: these rows of these pixels are written by this call alone.
-                    unsafe {
-                        tile.run(isa, y, row * s.pixels() * LANES, s.pixels() * LANES, c_vectors)
-                    };
+                    unsafe { tile.run(isa, y, row * pixels, pixels, c_vectors) };
                 }
             }
         }
     });
 }
 
-/// Pixels of the output whose windows meet the padding alike.
+/// Pixels of the output that are computed alike: their windows meet the padding alike, or, where there are many weights, they see
+/// the one tap.
 struct Alike {
-    /// The taps that see more than padding: the others would add zeros.
+    /// The taps that see more than padding, the others would add zeros; or one of them.
     taps: Taps,
     depth: usize,
-    /// Where each pixel's top left tap lies in a plane, and the pixel itself.
+    /// Where each pixel's top left tap lies in a plane, and the pixel itself, in order.
     corners: Vec<usize>,
     places: Vec<usize>,
 }
 
-fn alike(s: &ConvShape) -> Vec<Alike> {
-    // Rows, and columns, that see the same taps.
-    let classes = |axis: usize| {
-        let mut all: Vec<(Range<usize>, Vec<usize>)> = Vec::new();
-        for at in 0..s.output[axis] {
-            let seen = s.seen(axis, at);
-            match all.iter_mut().find(|(others, _)| *others == seen) {
-                Some((_, places)) => places.push(at),
-                None => all.push((seen, vec![at])),
-            }
+impl Alike {
+    fn all(s: &ConvShape) -> Vec<Self> {
+        if s.is_deep() {
+            let tap = |y: usize| (0..s.kernel[1]).map(move |x| (y, x));
+            let taps = (0..s.kernel[0]).flat_map(tap);
+            return taps.map(|(y, x)| Self::of_tap(s, y, x)).collect();
         }
-        all
-    };
-    let columns = classes(1);
-    let one = |rows: &(Range<usize>, Vec<usize>), columns: &(Range<usize>, Vec<usize>)| {
+        // Rows, and columns, that see the same taps.
+        let classes = |axis: usize| {
+            let mut all: Vec<(Range<usize>, Vec<usize>)> = Vec::new();
+            for at in 0..s.output[axis] {
+                let seen = s.seen(axis, at);
+                match all.iter_mut().find(|(others, _)| *others == seen) {
+                    Some((_, places)) => places.push(at),
+                    None => all.push((seen, vec![at])),
+                }
+            }
+            all
+        };
+        let (rows, columns) = (classes(0), classes(1));
+        let both = |rows| columns.iter().map(move |columns| Self::of_windows(s, rows, columns));
+        rows.iter().flat_map(both).collect()
+    }
+
+    /// Pixels on some rows and columns, with the taps that they see.
+    fn of_windows(
+        s: &ConvShape,
+        rows: &(Range<usize>, Vec<usize>),
+        columns: &(Range<usize>, Vec<usize>),
+    ) -> Self {
         let [down, across] = [rows.0.clone(), columns.0.clone()];
-        let row = |y: usize| columns.1.iter().map(move |x| y * s.output[1] + x);
-        let pixels: Vec<usize> = rows.1.iter().flat_map(|&y| row(y)).collect();
-        let tap = |y: usize, x: usize| y * s.kernel[1] + x;
-        let start = |tap: usize| Tap { a: tap * s.channels * PANEL, b: s.reach(tap) * LANES };
         // A chain runs over the channels of a tap; where there is only one, over the taps of a row.
         let (taps, depth) = match s.channels {
             1 if across.is_empty() => (Taps::default(), 0),
-            1 => (down.map(|y| start(tap(y, across.start))).collect(), across.len()),
+            1 => (down.map(|y| s.tap(y, across.start)).collect(), across.len()),
             _ => {
-                let row = |y: usize| across.clone().map(move |x| (y, x));
-                (down.flat_map(row).map(|(y, x)| start(tap(y, x))).collect(), s.channels)
+                let row = |y: usize| across.clone().map(move |x| s.tap(y, x));
+                (down.flat_map(row).collect(), s.channels)
             }
         };
+        Self::of_pixels(s, taps, depth, &rows.1, &columns.1)
+    }
+
+    /// All pixels that see tap (`y`, `x`).
+    fn of_tap(s: &ConvShape, y: usize, x: usize) -> Self {
+        let see = |axis: usize, tap: usize| -> Vec<usize> {
+            (0..s.output[axis]).filter(|&at| s.seen(axis, at).contains(&tap)).collect()
+        };
+        let taps = std::iter::once(s.tap(y, x)).collect();
+        Self::of_pixels(s, taps, s.channels, &see(0, y), &see(1, x))
+    }
+
+    fn of_pixels(
+        s: &ConvShape,
+        taps: Taps,
+        depth: usize,
+        rows: &[usize],
+        columns: &[usize],
+    ) -> Self {
+        let row = |&y: &usize| columns.iter().map(move |x| y * s.output[1] + x);
+        let pixels: Vec<usize> = rows.iter().flat_map(row).collect();
         let corners = pixels.iter().map(|&p| s.corner(p) * LANES).collect();
         let places = pixels.iter().map(|p| p * LANES).collect();
-        Alike { taps, depth, corners, places }
-    };
-    classes(0).iter().flat_map(|rows| columns.iter().map(|columns| one(rows, columns))).collect()
+        Self { taps, depth, corners, places }
+    }
 }
 
 /// `dw[row][channel][tap] += Σ over images and pixels of g · x` for lane-blocked images.
