@@ -20,8 +20,8 @@ impl<T> Copy for Shared<'_, T> {}
 
 // SAFETY: the pointer comes from a `&mut [T]` that is borrowed for 'a; who writes promises disjoint places.
 unsafe impl<T: Send> Send for Shared<'_, T> {}
-// SAFETY: as above.
-unsafe impl<T: Send> Sync for Shared<'_, T> {}
+// SAFETY: as above; several threads may read.
+unsafe impl<T: Send + Sync> Sync for Shared<'_, T> {}
 
 impl<'a, T> Shared<'a, T> {
     pub(crate) fn new(data: &'a mut [T]) -> Self {

@@ -1,6 +1,6 @@
 //! Many cotangents back to the input.
 
-use super::chain::{BackStep, Place, Span};
+use super::chain::{BackStep, Place, Replacement, Span};
 use super::forward::{KeptBlock, Passed, gather, lay_abreast};
 use super::{Layout, Segment, ancestors, chain, segments, split, winner_pairs};
 use crate::error::{Error, Result};
@@ -256,8 +256,8 @@ impl<'g> Sweep<'g> {
     ) {
         let (nodes, values) = (self.graph.nodes(), self.graph.values());
         let made = |root: usize| ops.iter().any(|(i, _)| nodes[*i].output == root);
-        // Cotangents that come into being and are used up in the chain are pieces; the others have, or get, a slot.
-        let mut pieces: Vec<usize> = Vec::new();
+        // Cotangents that come into being and are used up in the chain are pieces; the others have a slot, or need one.
+        let (mut pieces, mut needed): (Vec<usize>, Vec<usize>) = (Vec::new(), Vec::new());
         let mut filled: Vec<usize> = slots.iter().filter(|s| s.filled).map(|s| s.root).collect();
         let mut plan: Vec<(usize, &dyn Operator, usize, usize, bool)> = Vec::new();
         for &(i, op) in ops.iter().rev() {
@@ -267,28 +267,56 @@ impl<'g> Sweep<'g> {
             for (input, &v) in nodes[i].inputs.iter().enumerate() {
                 let root = values[v].root;
                 plan.push((i, op, input, root, filled.contains(&root)));
-                if !filled.contains(&root) {
-                    filled.push(root);
+                if filled.contains(&root) {
+                    continue;
                 }
-                let known = pieces.contains(&root) || slots.iter().any(|s| s.root == root);
-                if !known && made(root) {
-                    pieces.push(root);
-                } else if !known {
-                    let memory = Memory::Own(Buffer::dirty(values[root].elements() * run.lanes));
+                filled.push(root);
+                if slots.iter().all(|s| s.root != root) {
+                    if made(root) { pieces.push(root) } else { needed.push(root) }
+                }
+            }
+        }
+        // What the chain uses up gives its memory to what comes out of it.
+        let size = values[nodes[ops[0].0].output].elements() * run.lanes;
+        let mut taken: Vec<(usize, usize)> = Vec::new();
+        for root in needed {
+            let is_spare = |s: &Slot<'_>| {
+                let own = matches!(&s.memory, Memory::Own(own) if own.len() == size);
+                own && s.filled && made(s.root) && taken.iter().all(|(_, from)| *from != s.root)
+            };
+            match slots.iter().find(|s| is_spare(s)).map(|s| s.root) {
+                Some(from) => taken.push((root, from)),
+                None => {
+                    let memory = Memory::Own(Buffer::dirty(size));
                     slots.push(Slot { root, memory, filled: false });
                 }
             }
         }
         let mut kept_memory: Vec<KeptBlock> = ops.iter().map(|_| KeptBlock::default()).collect();
+        let used = |i: usize| plan.iter().any(|step| step.0 == i);
         let kept: Vec<(usize, Kept<'_>)> = ops
             .iter()
             .zip(&mut kept_memory)
+            .filter(|((i, _), _)| used(*i))
             .map(|((i, _), memory)| (*i, kept_of(*i, sources, run.lanes, memory)))
             .collect();
-        let whole =
-            slots.iter_mut().map(|s| (s.root, Place::Whole(Shared::new(s.memory.get_mut()))));
-        let pieces_of = pieces.iter().enumerate().map(|(n, root)| (*root, Place::Piece(n)));
-        let places: Vec<(usize, Place<'_>)> = whole.chain(pieces_of).collect();
+        let mut places: Vec<(usize, Place<'_>)> = Vec::new();
+        let mut copies = Vec::new();
+        let mut count = 0;
+        let mut piece = || {
+            count += 1;
+            count - 1
+        };
+        for slot in slots.iter_mut() {
+            let to = Shared::new(slot.memory.get_mut());
+            places.push((slot.root, Place::Whole(to)));
+            for (root, _) in taken.iter().filter(|(_, from)| *from == slot.root) {
+                let from = piece();
+                places.push((*root, Place::Piece(from)));
+                copies.push(Replacement { from, to });
+            }
+        }
+        places.extend(pieces.iter().map(|root| (*root, Place::Piece(piece()))));
         let place = |root: usize| places.iter().find(|(v, _)| *v == root).map(|(_, p)| *p);
         let steps = plan.iter().filter_map(|&(i, op, input, root, adds)| {
             let kept = kept.iter().find(|(other, _)| *other == i).map(|(_, kept)| *kept)?;
@@ -296,8 +324,13 @@ impl<'g> Sweep<'g> {
             Some(BackStep { op, input, kept, cotangent, gradient, adds })
         });
         let steps: Vec<BackStep<'_>> = steps.collect();
-        Span::new(run, &values[nodes[ops[0].0].output].shape, pieces.len()).back(&steps);
-        slots.iter_mut().for_each(|s| s.filled |= filled.contains(&s.root));
+        Span::new(run, &values[nodes[ops[0].0].output].shape, count).back(&steps, &copies);
+        for slot in slots.iter_mut() {
+            slot.filled |= filled.contains(&slot.root);
+            if let Some((root, _)) = taken.iter().find(|(_, from)| *from == slot.root) {
+                slot.root = *root;
+            }
+        }
         // As with one node: what came out of the chain's operators is used up.
         slots.retain(|s| !(made(s.root) && s.filled));
     }

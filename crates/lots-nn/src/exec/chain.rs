@@ -1,5 +1,5 @@
 //! Neighbouring operators that work element by element: a piece of the values goes through all of them while it stays in the
-//! cache, and what only the next of them reads is never written as a whole.
+//! cache, and what nothing else reads is never written as a whole.
 
 use crate::graph::Graph;
 use crate::kernels::{LANES, add};
@@ -33,7 +33,7 @@ fn length_of<'o>(
         let (node, size) = (&graph.nodes()[*i], |v: usize| graph.values()[v].elements());
         let own = size(node.output);
         let alike = node.inputs.len() <= 2 && node.inputs.iter().all(|&v| size(v) == own);
-        (alike && op.parts() == own && op.as_max_pool().is_none()).then_some(own)
+        (own > 1 && alike && op.parts() == own && op.as_max_pool().is_none()).then_some(own)
     };
     let all = ops.clone();
     let Some(first) = ops.next().and_then(elements) else { return 0 };
@@ -87,6 +87,17 @@ impl<'a> Memory<'a> {
     }
 }
 
+impl Memory<'_> {
+    fn copy(&self, copies: &[Replacement<'_>]) {
+        for &Replacement { from, to } in copies {
+            // SAFETY: no one else touches this piece of any value, and no operator reads it any more.
+            let (from, to) =
+                unsafe { (self.read(Place::Piece(from)), self.write(Place::Whole(to))) };
+            to.copy_from_slice(from);
+        }
+    }
+}
+
 /// One operator forward.
 pub(super) struct Step<'a> {
     pub(super) op: &'a dyn Operator,
@@ -107,6 +118,13 @@ pub(super) struct BackStep<'a> {
     pub(super) adds: bool,
 }
 
+/// A piece that takes the place of what a chain has read, when all operators have been through with it.
+pub(super) struct Replacement<'a> {
+    /// Number of the piece.
+    pub(super) from: usize,
+    pub(super) to: Shared<'a>,
+}
+
 /// How the values of a chain are cut into pieces.
 pub(super) struct Span {
     run: Run,
@@ -118,15 +136,15 @@ pub(super) struct Span {
 }
 
 impl Span {
-    /// Of values of `shape`, and of so many places that are pieces.
+    /// Of values of `shape`, [1, channels, height, width] or another, and of so many places that are pieces.
     pub(super) fn new(run: Run, shape: &[usize], pieces: usize) -> Self {
         let elements = shape.iter().product();
-        let plane = shape.get(1..).unwrap_or_default().iter().product();
+        let plane = shape.get(2..).unwrap_or_default().iter().product();
         Self { run, elements, plane, pieces }
     }
 
     /// Takes all pieces through all steps.
-    pub(super) fn forward(&self, steps: &[Step<'_>]) {
+    pub(super) fn forward(&self, steps: &[Step<'_>], copies: &[Replacement<'_>]) {
         self.each(self.pieces, |run, memory| {
             for Step { op, inputs, output, keeper } in steps {
                 let mut read = [&[][..]; 2];
@@ -149,11 +167,12 @@ impl Span {
                 });
                 op.forward(run, &read[..inputs.len()], output, keeper);
             }
+            memory.copy(copies);
         });
     }
 
     /// Takes all pieces back through all steps.
-    pub(super) fn back(&self, steps: &[BackStep<'_>]) {
+    pub(super) fn back(&self, steps: &[BackStep<'_>], copies: &[Replacement<'_>]) {
         self.each(self.pieces + 1, |run, memory| {
             for step in steps {
                 let Keeps { bytes, floats } = self.keeps(step.op);
@@ -174,6 +193,7 @@ impl Span {
                     step.op.vjp(run, step.input, kept, cotangent, gradient);
                 }
             }
+            memory.copy(copies);
         });
     }
 

@@ -1,6 +1,6 @@
 //! One block forward.
 
-use super::chain::{Place, Span, Step};
+use super::chain::{Place, Replacement, Span, Step};
 use super::{Layout, Segment, ancestors, chain, segments, split};
 use crate::graph::{Graph, Value};
 use crate::kernels::{LANES, interleave_lanes, versioned};
@@ -254,14 +254,32 @@ impl<'g> Forward<'g> {
         let mut lasting: Vec<(usize, &mut [f32])> =
             outputs().filter_map(|v| Some((v, group.lasting(v)?))).collect();
         let mut keepers: Vec<_> = ops.iter().map(|(i, _)| group.keeper(*i)).collect();
-        let read_later = outputs().filter(|&v| !self.lasting[v] && self.is_read(later, v));
-        let own = |v: usize| (v, Buffer::dirty(values[v].elements() * run.lanes));
-        let mut owned: Vec<(usize, Buffer)> = read_later.map(own).collect();
+        let size = values[nodes[ops[0].0].output].elements() * run.lanes;
+        // What only the chain reads gives its memory to what is read behind the chain.
+        let is_spare = |(root, own): &mut (usize, Buffer)| {
+            own.len() == size && self.is_read(ops, *root) && !self.is_read(later, *root)
+        };
+        let mut spare: Vec<(usize, Buffer)> = scratch.extract_if(.., is_spare).collect();
+        let mut taken: Vec<(usize, usize, Buffer)> = Vec::new();
+        let mut owned: Vec<(usize, Buffer)> = Vec::new();
+        for v in outputs().filter(|&v| !self.lasting[v] && self.is_read(later, v)) {
+            match spare.pop() {
+                Some((root, own)) => taken.push((v, root, own)),
+                None => owned.push((v, Buffer::dirty(size))),
+            }
+        }
+        scratch.append(&mut spare);
         {
             let whole = lasting.iter_mut().map(|(v, part)| (*v, Place::Whole(Shared::new(part))));
-            let owned = owned.iter_mut().map(|(v, buffer)| (*v, Place::Whole(Shared::new(buffer))));
-            let mut places: Vec<(usize, Place<'_>)> = whole.chain(owned).collect();
-            let mut pieces = 0;
+            let own = owned.iter_mut().map(|(v, own)| (*v, Place::Whole(Shared::new(own))));
+            let mut places: Vec<(usize, Place<'_>)> = whole.chain(own).collect();
+            let mut copies = Vec::new();
+            for (from, (v, root, own)) in taken.iter_mut().enumerate() {
+                let to = Shared::new(own);
+                places.extend([(*v, Place::Piece(from)), (*root, Place::Whole(to))]);
+                copies.push(Replacement { from, to });
+            }
+            let mut pieces = copies.len();
             for v in outputs() {
                 if !places.iter().any(|(other, _)| *other == v) {
                     places.push((v, Place::Piece(pieces)));
@@ -281,10 +299,12 @@ impl<'g> Forward<'g> {
                 Some(Step { op, inputs, output: place(node.output)?, keeper })
             });
             let steps: Vec<Step<'_>> = steps.collect();
-            Span::new(run, &values[nodes[ops[0].0].output].shape, pieces).forward(&steps);
+            let shape = &values[nodes[ops[0].0].output].shape;
+            Span::new(run, shape, pieces).forward(&steps, &copies);
         }
         group.done.append(&mut lasting);
         scratch.append(&mut owned);
+        scratch.extend(taken.into_iter().map(|(v, _, own)| (v, own)));
     }
 }
 

@@ -23,6 +23,15 @@ fn dealt<'a, T>(mut data: &'a [T], deal: &[usize]) -> impl Iterator<Item = &'a [
     })
 }
 
+/// The first part that each task takes.
+fn firsts(deal: &[usize]) -> impl Iterator<Item = usize> {
+    deal.iter().scan(0, |next, parts| {
+        let first = *next;
+        *next += parts;
+        Some(first)
+    })
+}
+
 fn dealt_mut<'a, T>(mut data: &'a mut [T], deal: &[usize]) -> impl Iterator<Item = &'a mut [T]> {
     let one = data.len() / deal.iter().sum::<usize>();
     deal.iter().map(move |parts| {
@@ -50,10 +59,10 @@ pub(super) fn forward(
         parts.iter_mut().zip(dealt(input, &deal)).for_each(|(parts, part)| parts.push(part));
     }
     let kept = dealt_mut(bytes, &deal).zip(dealt_mut(floats, &deal));
-    let work: Vec<_> = parts.into_iter().zip(dealt_mut(output, &deal)).zip(kept).collect();
-    map(true, work, |((inputs, output), (bytes, floats))| {
+    let work = firsts(&deal).zip(parts).zip(dealt_mut(output, &deal)).zip(kept).collect();
+    map(true, work, |(((first, inputs), output), (bytes, floats)): (((_, Vec<_>), _), _)| {
         let keeper = keeps.then_some(Keeper { bytes, floats });
-        op.forward(Run { parallel: false, ..run }, &inputs, output, keeper);
+        op.forward(Run { parallel: false, first, ..run }, &inputs, output, keeper);
     });
 }
 
@@ -70,9 +79,11 @@ pub(super) fn vjp(
         return op.vjp(run, input, kept, cotangent, gradient);
     };
     let kept = dealt(kept.bytes, &deal).zip(dealt(kept.floats, &deal));
-    let work: Vec<_> = dealt_mut(gradient, &deal).zip(dealt(cotangent, &deal)).zip(kept).collect();
-    map(true, work, |((gradient, cotangent), (bytes, floats))| {
-        op.vjp(Run { parallel: false, ..run }, input, Kept { bytes, floats }, cotangent, gradient);
+    let both = dealt_mut(gradient, &deal).zip(dealt(cotangent, &deal));
+    let work: Vec<_> = firsts(&deal).zip(both).zip(kept).collect();
+    map(true, work, |((first, (gradient, cotangent)), (bytes, floats))| {
+        let run = Run { parallel: false, first, ..run };
+        op.vjp(run, input, Kept { bytes, floats }, cotangent, gradient);
     });
 }
 

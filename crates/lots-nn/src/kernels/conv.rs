@@ -71,7 +71,7 @@ impl ConvShape {
 
     /// Whether the weights of sixteen rows are too many for the first-level cache, but those of one tap are not.
     fn is_deep(&self) -> bool {
-        self.channels > 1 && self.taps() > 1 && self.depth() * PANEL > DEEP
+        self.channels > 1 && self.channels * PANEL <= DEEP && self.depth() * PANEL > DEEP
     }
 
     /// Where tap (`y`, `x`) finds its weights and its pixels, of images that lie abreast.

@@ -79,7 +79,7 @@ pub(crate) trait Operator: Send + Sync + std::fmt::Debug {
     }
 
     /// Into how many equal parts all inputs, the output and what is kept may be cut so that the operator computes each by
-    /// itself, and as it would compute the whole. As many as the output has elements if it works element by element.
+    /// itself, and as it would compute the whole. As many as the output has elements: it works element by element.
     fn parts(&self) -> usize {
         1
     }

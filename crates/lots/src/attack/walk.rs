@@ -576,7 +576,8 @@ mod tests {
 
     proptest! {
         /// Oracle: of the images with that gain the nearest is where a grey level more of any pixel that is free gains in
-        /// proportion to how far it has moved; all others are at an end of their room.
+        /// proportion to how far it has moved; all others are at an end of their room. Pixels are known to a thousandth of a grey
+        /// level, hence the proportion best by the pixel that gains most.
         #[test]
         fn the_nearest_has_the_gain_and_no_detour(
             pixels in prop::collection::vec((0_u8.., 0_u8.., -1.0_f32..1.0), 1..60),
@@ -597,13 +598,16 @@ mod tests {
             prop_assert!((gain(&found) - wanted).abs() < 1e-4 * wanted + 1e-3, "{} for {wanted}", gain(&found));
             let is = |a: f32, b: f32| (a - b).abs() <= 0.0;
             let free = |i: &usize| !is(found[*i], origin[*i]) && !is(found[*i], end[*i]);
-            let ratios: Vec<f32> = (0..origin.len()).filter(free)
-                .map(|i| (found[i] - origin[i]) / -slope[i]).collect();
-            let longest = ratios.iter().copied().fold(0.0, f32::max);
-            prop_assert!(ratios.iter().all(|r| (r - longest).abs() < 1e-2 * longest + 1e-2), "{ratios:?}");
-            for i in 0..origin.len() {
-                if is(found[i], end[i]) && !is(end[i], origin[i]) {
-                    prop_assert!((end[i] - origin[i]) / -slope[i] <= longest * 1.01 + 1e-2 || ratios.is_empty());
+            let steepest = (0..origin.len()).filter(free).max_by(|a, b| slope[*a].abs().total_cmp(&slope[*b].abs()));
+            if let Some(i) = steepest {
+                let length = (found[i] - origin[i]) / -slope[i];
+                for i in 0..origin.len() {
+                    let (moved, far) = (found[i] - origin[i], -slope[i] * length);
+                    if free(&i) {
+                        prop_assert!((moved - far).abs() < 1e-3, "{moved} for {far}");
+                    } else if !is(found[i], origin[i]) {
+                        prop_assert!(moved.abs() < far.abs() + 1e-3, "{moved} for {far}");
+                    }
                 }
             }
         }

@@ -225,17 +225,17 @@ impl Winograd {
         if let Some(strips) = self.strips(call) {
             return self.by_strip(call, &strips);
         }
-        if way.back {
-            for_each(parallel, to, |channel| {
-                // SAFETY: this plane is written by this call alone.
-                unsafe { y.slice(channel * written.floats(), written.floats()) }.fill(0.0);
-            });
-        }
         let places = read.count().div_ceil(LANES / read.lanes);
         let blocks = places.div_ceil((BLOCK / self.place_size(way)).max(4));
         let most = places.div_ceil(blocks.max(1));
         let worth = self.points() * self.points() * from * to * most * PANEL > 8 * WORTH;
         let call = Call { parallel: parallel && worth, ..*call };
+        if way.back {
+            for_each(call.parallel, to, |channel| {
+                // SAFETY: this plane is written by this call alone.
+                unsafe { y.slice(channel * written.floats(), written.floats()) }.fill(0.0);
+            });
+        }
         for first in (0..places).step_by(most) {
             self.block(&call, first..places.min(first + most), None);
         }

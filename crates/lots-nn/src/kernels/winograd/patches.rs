@@ -186,8 +186,9 @@ impl Patches {
 impl Part {
     /// What of it lies in some rows of the square.
     fn within(&self, rows: &Range<usize>) -> Self {
-        let inside = self.inside.max(rows.start);
-        let end = (self.inside + self.count).min(rows.end);
+        let behind = self.inside + self.count;
+        let inside = self.inside.max(rows.start).min(behind);
+        let end = behind.min(rows.end);
         Self { inside, at: self.at + inside - self.inside, count: end.saturating_sub(inside) }
     }
 }
