@@ -276,13 +276,17 @@ impl<'g> Sweep<'g> {
                 }
             }
         }
-        // What the chain uses up gives its memory to what comes out of it.
+        // What the chain uses up gives its memory, where it is much, to what comes out of it.
         let size = values[nodes[ops[0].0].output].elements() * run.lanes;
         let mut taken: Vec<(usize, usize)> = Vec::new();
         for root in needed {
             let is_spare = |s: &Slot<'_>| {
                 let own = matches!(&s.memory, Memory::Own(own) if own.len() == size);
-                own && s.filled && made(s.root) && taken.iter().all(|(_, from)| *from != s.root)
+                size > WORTH
+                    && own
+                    && s.filled
+                    && made(s.root)
+                    && taken.iter().all(|(_, from)| *from != s.root)
             };
             match slots.iter().find(|s| is_spare(s)).map(|s| s.root) {
                 Some(from) => taken.push((root, from)),

@@ -255,9 +255,10 @@ impl<'g> Forward<'g> {
             outputs().filter_map(|v| Some((v, group.lasting(v)?))).collect();
         let mut keepers: Vec<_> = ops.iter().map(|(i, _)| group.keeper(*i)).collect();
         let size = values[nodes[ops[0].0].output].elements() * run.lanes;
-        // What only the chain reads gives its memory to what is read behind the chain.
+        // What only the chain reads gives its memory, where it is much, to what is read behind the chain.
         let is_spare = |(root, own): &mut (usize, Buffer)| {
-            own.len() == size && self.is_read(ops, *root) && !self.is_read(later, *root)
+            let alone = self.is_read(ops, *root) && !self.is_read(later, *root);
+            size > WORTH && own.len() == size && alone
         };
         let mut spare: Vec<(usize, Buffer)> = scratch.extract_if(.., is_spare).collect();
         let mut taken: Vec<(usize, usize, Buffer)> = Vec::new();

@@ -20,6 +20,7 @@ use super::simd::Isa;
 use crate::parallel::{WORTH, for_each};
 use crate::scratch::Buffer;
 use crate::shared::Shared;
+use std::cell::RefCell;
 use std::ops::Range;
 use std::sync::OnceLock;
 
@@ -43,6 +44,13 @@ const BACK_CHANNELS: usize = 64;
 const FEW: usize = 2;
 /// Floats at the points of one block of tiles, of all channels before and after the products.
 const BLOCK: usize = 1 << 19;
+
+/// Room for a copied square.
+type Square = [f32; POINTS * POINTS * PANEL];
+
+thread_local! {
+    static COPY: RefCell<Square> = const { RefCell::new([0.0; POINTS * POINTS * PANEL]) };
+}
 
 /// A convolution of one group by tiles.
 #[derive(Clone, Debug)]
@@ -266,25 +274,27 @@ impl Winograd {
         let place = |channel: usize, v: usize| (channel * vectors + v) * PANEL;
         let (before_steps, after_steps) = (at_points(before_step), at_points(after_step));
         let points_of = Shared::new(&mut before);
-        for_each(parallel, from, |channel| {
+        // Squares that need no copy: of single images none.
+        let abreast = if read.lanes == LANES { vectors } else { 0 };
+        let to_points = |channel: usize, copy: &mut Square| {
             let plane = &x[channel * x_plane..][..x_plane];
             let to = (points_of, before_steps);
-            let mut whole = Vec::with_capacity(vectors);
-            let mut copy = Buffer::dirty(POINTS * POINTS * PANEL);
+            let mut whole = Vec::with_capacity(abreast);
             for (v, patch) in read_places.iter().enumerate() {
                 let to_place = place(channel, v);
                 if let Some(start) = read.whole(patch) {
                     whole.push([start, to_place]);
                     continue;
                 }
-                read.read(isa, plane, patch, &mut copy);
+                read.read(isa, plane, patch, copy);
                 let source = (&copy[..], read.copied());
                 // SAFETY: this channel's points are written by this call alone.
                 unsafe { apply(isa, there, self.taps, source, 0.0, to, &[[0, to_place]]) };
             }
             // SAFETY: as above.
             unsafe { apply(isa, there, self.taps, (plane, read.steps()), 0.0, to, &whole) };
-        });
+        };
+        for_each(parallel, from, |channel| COPY.with_borrow_mut(|copy| to_points(channel, copy)));
         // Of a single image.
         let columns = (read.count() - first * LANES / read.lanes).min(vectors * PANEL);
         let job = Job {
@@ -303,31 +313,31 @@ impl Winograd {
             None => self.by_block(&job, Shared::new(&mut after)),
         }
         let after = &after[..];
-        for_each(parallel, to, |channel| {
+        let from_points = |channel: usize, copy: &mut Square| {
             let start = way.bias.map_or(0.0, |b| b[channel]);
             let source = (after, after_steps);
-            let mut whole = Vec::with_capacity(vectors);
-            let mut copy = Buffer::dirty(POINTS * POINTS * PANEL);
+            let mut whole = Vec::with_capacity(abreast);
             for (v, patch) in written_places.iter().enumerate() {
                 let from_place = place(channel, v);
                 if let Some(start) = written.whole(patch).filter(|_| !way.back) {
                     whole.push([from_place, channel * y_plane + start]);
                     continue;
                 }
-                let out = (Shared::new(&mut copy), written.copied());
+                let out = (Shared::new(copy), written.copied());
                 // SAFETY: the copy is this call's own.
                 unsafe { apply(isa, back, self.taps, source, start, out, &[[from_place, 0]]) };
                 let now = match later {
                     // SAFETY: this square of this channel is kept by this call alone.
-                    Some((later, kept)) => unsafe { later.keep(kept, first + v, channel, &copy) },
+                    Some((later, kept)) => unsafe { later.keep(kept, first + v, channel, copy) },
                     None => Region::all(&written),
                 };
                 // SAFETY: this part of this channel's plane is written by this call alone.
-                unsafe { written.write(isa, (y, channel * y_plane), patch, &now, &copy, way.back) };
+                unsafe { written.write(isa, (y, channel * y_plane), patch, &now, copy, way.back) };
             }
             // SAFETY: as above.
             unsafe { apply(isa, back, self.taps, source, start, (y, written.steps()), &whole) };
-        });
+        };
+        for_each(parallel, to, |channel| COPY.with_borrow_mut(|copy| from_points(channel, copy)));
     }
 }
 
