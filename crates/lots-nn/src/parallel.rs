@@ -2,6 +2,7 @@
 
 #[cfg(feature = "parallel")]
 use crate::team::{Loop, together, with_loop};
+use std::ops::Range;
 #[cfg(feature = "parallel")]
 use std::sync::{Mutex, PoisonError};
 
@@ -26,6 +27,11 @@ pub(crate) const WORTH: usize = 1 << 17;
 
 /// Tasks that a loop is cut into, where it can be: they keep threads evenly busy.
 pub(crate) const TASKS: usize = 16;
+
+/// What of `0..n` belongs to `part` of `parts`, which are as even as can be.
+pub(crate) fn share(n: usize, part: usize, parts: usize) -> Range<usize> {
+    part * n / parts..(part + 1) * n / parts
+}
 
 /// Calls `f(number, chunk)` for each chunk of `size` items.
 pub(crate) fn for_each_chunk<T: Send>(

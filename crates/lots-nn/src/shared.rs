@@ -28,6 +28,10 @@ impl<'a, T> Shared<'a, T> {
         Self { data: data.as_mut_ptr(), len: data.len(), life: PhantomData }
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
     /// Where item `start` lies; up to `end` may be written, by who promises disjoint places.
     pub(crate) fn pointer(&self, start: usize, end: usize) -> *mut T {
         assert!(start <= end && end <= self.len);

@@ -4,7 +4,7 @@
 use crate::graph::Graph;
 use crate::kernels::{LANES, add};
 use crate::ops::{Keeper, Keeps, Kept, Operator, Run};
-use crate::parallel::{TASKS, WORTH, for_each, threads};
+use crate::parallel::{TASKS, WORTH, for_each, share, threads};
 use crate::scratch::Buffer;
 use crate::shared::Shared;
 use std::ops::Range;
@@ -85,9 +85,7 @@ impl<'a> Memory<'a> {
             }
         }
     }
-}
 
-impl Memory<'_> {
     fn copy(&self, copies: &[Replacement<'_>]) {
         for &Replacement { from, to } in copies {
             // SAFETY: no one else touches this piece of any value, and no operator reads it any more.
@@ -220,18 +218,17 @@ impl Span {
         if !self.run.parallel || self.elements * lanes <= WORTH {
             return work(&mut std::iter::once(0..self.elements));
         }
-        let part = |n: usize, at: usize, of: usize| at * n / of..(at + 1) * n / of;
         let strips = threads();
         if lanes != LANES || self.plane * lanes < strips * STRIP {
             return for_each(true, TASKS, |task| {
-                work(&mut std::iter::once(part(self.elements, task, TASKS)));
+                work(&mut std::iter::once(share(self.elements, task, TASKS)));
             });
         }
         // Each thread has rows of its own of all planes, as it has in convolutions by tiles.
         let (planes, parts) = (self.elements / self.plane, TASKS.div_ceil(strips));
         for_each(true, strips * parts, |task| {
-            let rows = part(self.plane, task / parts, strips);
-            let planes = part(planes, task % parts, parts);
+            let rows = share(self.plane, task / parts, strips);
+            let planes = share(planes, task % parts, parts);
             let of_plane =
                 |plane: usize| plane * self.plane + rows.start..plane * self.plane + rows.end;
             work(&mut planes.map(of_plane));

@@ -2,7 +2,7 @@
 
 use crate::kernels::add;
 use crate::ops::{Keeper, Kept, Operator, Run};
-use crate::parallel::{TASKS, WORTH, for_each_chunk, map};
+use crate::parallel::{TASKS, WORTH, for_each_chunk, map, share};
 use crate::scratch::Buffer;
 
 /// How many parts each task takes, where splitting is possible and worth it.
@@ -10,7 +10,7 @@ fn deal(op: &dyn Operator, run: Run, work: usize) -> Option<Vec<usize>> {
     let parts = op.parts();
     let tasks = TASKS.min(parts);
     let worth = run.parallel && tasks > 1 && work > WORTH;
-    worth.then(|| (0..tasks).map(|t| (t + 1) * parts / tasks - t * parts / tasks).collect())
+    worth.then(|| (0..tasks).map(|t| share(parts, t, tasks).len()).collect())
 }
 
 /// `data` as the tasks take it.

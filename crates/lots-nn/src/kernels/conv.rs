@@ -6,7 +6,7 @@ use super::simd::Isa;
 use super::single::single;
 use super::tile::{DOT, Dot, Start, Tap, Taps, Tile};
 use super::{LANES, versioned};
-use crate::parallel::{TASKS, WORTH, for_each};
+use crate::parallel::{TASKS, WORTH, for_each, share};
 use crate::scratch::Buffer;
 use crate::shared::Shared;
 use std::ops::Range;
@@ -136,15 +136,15 @@ fn lane_blocked(
     let parts = if parallel { TASKS.div_ceil(panels) } else { 1 };
     // What is larger, pixels or weights, each thread reads only some of.
     let by_pixels = x.len() > s.rows * s.depth();
-    let pixels = s.pixels() * LANES;
+    let (pixels, deep) = (s.pixels() * LANES, s.is_deep());
     for_each(parallel, panels * parts, |task| {
         let (panel, part) =
             if by_pixels { (task % panels, task / panels) } else { (task / parts, task % parts) };
         let panel = panel * PANEL;
         let packed = w.panel(panel);
         let rows = panel..s.rows.min(panel + PANEL);
-        let mine = part * s.pixels() / parts..(part + 1) * s.pixels() / parts;
-        if s.is_deep() {
+        let mine = share(s.pixels(), part, parts);
+        if deep {
             for row in rows.clone() {
                 // SAFETY: these rows of these pixels are written by this call alone.
                 let y = unsafe { y.slice(row * pixels + mine.start * LANES, mine.len() * LANES) };
@@ -153,22 +153,22 @@ fn lane_blocked(
             }
         }
         for Alike { taps, depth, corners, places } in alike {
-            let share = if s.is_deep() {
+            let own = if deep {
                 let before = |pixel: usize| places.partition_point(|p| *p < pixel * LANES);
                 before(mine.start)..before(mine.end)
             } else {
-                part * places.len() / parts..(part + 1) * places.len() / parts
+                share(places.len(), part, parts)
             };
             for (m, count) in row_tiles(rows.len(), isa.tile_rows()) {
                 let row = panel + m;
                 let most = isa.tile_vectors(count);
                 let start = match bias {
-                    _ if s.is_deep() => Start::Output,
+                    _ if deep => Start::Output,
                     Some(bias) => Start::Rows(&bias[row..]),
                     None => Start::Zero,
                 };
-                let corners = corners[share.clone()].chunks(most);
-                for (b_vectors, c_vectors) in corners.zip(places[share.clone()].chunks(most)) {
+                let corners = corners[own.clone()].chunks(most);
+                for (b_vectors, c_vectors) in corners.zip(places[own.clone()].chunks(most)) {
                     let tile = Tile {
                         taps,
                         depth: *depth,
@@ -366,7 +366,7 @@ pub(crate) fn conv_columns_back(
         let dx = Shared::new(dx);
         for_each(parallel, tasks, |task| {
             let mut products = Buffer::dirty(outputs * wide * PANEL);
-            for y in task * s.input[0] / tasks..(task + 1) * s.input[0] / tasks {
+            for y in share(s.input[0], task, tasks) {
                 // The rows of the output that see this one, by kernel row.
                 let seen = |ky: usize| {
                     let above = y.checked_sub(ky * s.dilation[0])?;

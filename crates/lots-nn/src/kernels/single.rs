@@ -7,7 +7,7 @@ use super::simd::Isa;
 use super::tile::{Start, Tap, Taps, Tile};
 use super::turned::Turned;
 use super::versioned;
-use crate::parallel::{TASKS, WORTH, for_each};
+use crate::parallel::{TASKS, WORTH, for_each, share};
 use crate::scratch::Buffer;
 use crate::shared::Shared;
 
@@ -40,7 +40,7 @@ pub(super) fn single(
         let (first, count) = pieces[task / parts];
         let part = task % parts;
         let piece = Piece::new(s, first * PANEL, count);
-        let panels = part * panels / parts..(part + 1) * panels / parts;
+        let panels = share(panels, part, parts);
         if pieces.len() == 1 {
             piece.run_turned(isa, w, bias, panels, x, y);
         } else {

@@ -88,9 +88,13 @@ impl Binary {
         std::array::from_fn(|n| match &self.operands[n] {
             Operand::Constant(c) => Values::Constant(c.data()),
             Operand::Activation(elements) => {
-                let own = if self.kept[n] { elements * lanes } else { 0 };
-                // Less where the operator is cut; then no more than one operand is kept.
-                let (now, later) = rest.split_at(own.min(rest.len()));
+                let own = match (self.kept[n], self.kept) {
+                    (false, _) => 0,
+                    (true, [true, true]) => elements * lanes,
+                    // All there is: of some elements only, where the operator is cut.
+                    (true, _) => rest.len(),
+                };
+                let (now, later) = rest.split_at(own);
                 rest = later;
                 Values::Activation(now)
             }

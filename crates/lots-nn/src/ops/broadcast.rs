@@ -2,7 +2,7 @@
 
 use super::Run;
 use super::columns::sums;
-use crate::kernels::{LANES, versioned};
+use crate::kernels::{LANES, add};
 use crate::parallel::{TASKS, WORTH, for_each_chunk};
 use crate::scratch::Buffer;
 use crate::tensor::Tensor;
@@ -281,12 +281,6 @@ pub(crate) enum Values<'a> {
     Activation(&'a [f32]),
     /// `[element]`.
     Constant(&'a [f32]),
-}
-
-versioned! {
-    fn add(x: &[f32], y: &mut [f32]) {
-        y.iter_mut().zip(x).for_each(|(y, x)| *y += x);
-    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 use super::padded::Plane;
 use super::{Run, Window};
 use crate::kernels::{ConvShape, Packed, conv_valid};
-use crate::parallel::{TASKS, WORTH, for_each};
+use crate::parallel::{TASKS, WORTH, for_each, share};
 use crate::scratch::Buffer;
 use crate::shared::Shared;
 
@@ -154,7 +154,7 @@ impl Part {
         // Each thread has rows of its own of all planes.
         for_each(parallel, tasks, |task| {
             for n in 0..planes {
-                for row in task * y.places / tasks..(task + 1) * y.places / tasks {
+                for row in share(y.places, task, tasks) {
                     let from = &own[(n * y.places + row) * line..][..line];
                     let at = n * plane + (y.first + row * w.stride[0]) * w.input[1] + x.first;
                     let length = ((x.places - 1) * w.stride[1] + 1) * lanes;

@@ -1,7 +1,7 @@
 //! Planes copied to the middle of other planes.
 
 use super::Run;
-use crate::parallel::{TASKS, WORTH, for_each};
+use crate::parallel::{TASKS, WORTH, for_each, share};
 use crate::shared::Shared;
 
 /// Where the numbers that two planes share lie in one of them.
@@ -28,7 +28,7 @@ impl Plane {
         // Each thread has rows of its own of all planes.
         for_each(parallel, tasks, |task| {
             for plane in 0..planes {
-                for y in task * height / tasks..(task + 1) * height / tasks {
+                for y in share(height, task, tasks) {
                     let line = width * lanes;
                     // SAFETY: this row is written by this call alone.
                     let to = unsafe { to.slice((plane * height + y) * line, line) };

@@ -8,7 +8,7 @@ use lots::attack::{
     Argmax, Attack, Attacked, Budget, DeepFool, Extent, FeatureAdversary, Fgs, Fgv, Goal, HotCold,
     IterativeLots, Lbfgs, Lots, Magnify, Method, Pgd, Reduce, attack,
 };
-use lots_nn::{Cotangent, Error, InputSpec, LayerId, LayerInfo, Network, Trace};
+use lots_nn::{Cotangent, Error, LayerId, Network, Trace};
 use ndarray::{Array2, Array4, ArrayView3, ArrayView4};
 
 use super::networks::{Draw, Plain, Stage, digits, planes, run, smallest, trained, unlabelled};
@@ -110,21 +110,9 @@ struct WatchedTrace<'w> {
 }
 
 impl Network for Watched {
-    fn input(&self) -> &InputSpec {
-        self.network.input()
-    }
+    described_by!(network);
 
-    fn layers(&self) -> &[LayerInfo] {
-        self.network.layers()
-    }
-
-    fn output(&self) -> LayerId {
-        self.network.output()
-    }
-
-    fn represent(&self, images: ArrayView4<'_, f32>, layer: LayerId) -> Result<Array2<f32>, Error> {
-        self.network.represent(images, layer)
-    }
+    represented_by!(network);
 
     fn trace<'n>(
         &'n self,

@@ -8,8 +8,8 @@ use lots::attack::{
     Units, attack,
 };
 use lots::{Ending, Image, NamedImage, Representation, l2, linf};
-use lots_nn::{Error, InputSpec, LayerId, LayerInfo, Network, Trace};
-use ndarray::{Array2, ArrayView4};
+use lots_nn::{Error, LayerId, Network, Trace};
+use ndarray::ArrayView4;
 
 use super::networks::{
     Draw, Plain, Stage, class, digits, represent, run, smallest, trained, unlabelled,
@@ -223,21 +223,9 @@ struct Failing {
 }
 
 impl Network for Failing {
-    fn input(&self) -> &InputSpec {
-        self.network.input()
-    }
+    described_by!(network);
 
-    fn layers(&self) -> &[LayerInfo] {
-        self.network.layers()
-    }
-
-    fn output(&self) -> LayerId {
-        self.network.output()
-    }
-
-    fn represent(&self, images: ArrayView4<'_, f32>, layer: LayerId) -> Result<Array2<f32>, Error> {
-        self.network.represent(images, layer)
-    }
+    represented_by!(network);
 
     fn trace<'n>(
         &'n self,

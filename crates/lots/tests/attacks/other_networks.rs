@@ -4,7 +4,7 @@ use lots::attack::{
     Argmax, Attack, Attacked, Extent, FeatureAdversary, Fgv, Lbfgs, Lots, Method, Outcome, attack,
 };
 use lots::{Error, NamedImage};
-use lots_nn::{Cotangent, InputSpec, LayerId, LayerInfo, Network, Trace};
+use lots_nn::{Cotangent, LayerId, Network, Trace};
 use ndarray::{Array2, Array4, ArrayView4, Axis, s};
 
 use super::networks::{Draw, Plain, Stage, run, smallest, unlabelled};
@@ -59,17 +59,7 @@ impl Way {
 }
 
 impl Network for Other {
-    fn input(&self) -> &InputSpec {
-        self.network.input()
-    }
-
-    fn layers(&self) -> &[LayerInfo] {
-        self.network.layers()
-    }
-
-    fn output(&self) -> LayerId {
-        self.network.output()
-    }
+    described_by!(network);
 
     fn represent(
         &self,

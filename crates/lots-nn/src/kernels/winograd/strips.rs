@@ -7,7 +7,7 @@
 use super::patches::{Patches, Region};
 use super::{Call, LANES, TILE, Winograd};
 use crate::kernels::simd::Isa;
-use crate::parallel::{WORTH, for_each, map, threads};
+use crate::parallel::{WORTH, for_each, map, share, threads};
 use crate::scratch::Buffer;
 use crate::shared::Shared;
 use std::ops::Range;
@@ -32,9 +32,7 @@ impl Winograd {
             && self.stored.is_some()
             && places / threads >= least
             && places * work > 8 * WORTH;
-        strips.then(|| {
-            (0..threads).map(|t| t * places / threads..(t + 1) * places / threads).collect()
-        })
+        strips.then(|| (0..threads).map(|t| share(places, t, threads)).collect())
     }
 
     /// All strips, each block by block on its thread.
@@ -67,10 +65,10 @@ impl Winograd {
         map(parallel, work, |(strip, (later, kept)): (&Range<usize>, &mut (Later, Buffer))| {
             let alone = Call { parallel: false, ..*call };
             let blocks = (strip.len() / most).max(1);
-            let at = |block: usize| strip.start + block * strip.len() / blocks;
             for block in 0..blocks {
+                let part = share(strip.len(), block, blocks);
                 let keep = way.back.then_some((&*later, Shared::new(kept)));
-                self.block(&alone, at(block)..at(block + 1), keep);
+                self.block(&alone, strip.start + part.start..strip.start + part.end, keep);
             }
         });
         if way.back {
