@@ -1,7 +1,7 @@
 //! Loops over all processor cores, or over one where the feature `parallel` is off.
 
 #[cfg(feature = "parallel")]
-use crate::team::{Loop, together, with_loop};
+use crate::team::{Loop, leads, together, with_loop};
 use std::ops::Range;
 #[cfg(feature = "parallel")]
 use std::sync::{Mutex, PoisonError};
@@ -74,11 +74,19 @@ pub(crate) fn map<T: Send, R: Send>(
 }
 
 /// Calls `f`, whose many short loops find the other threads awake.
-pub(crate) fn inside<R>(f: impl FnOnce() -> R) -> R {
+pub(crate) fn inside<R: Send>(f: impl FnOnce() -> R + Send) -> R {
     #[cfg(feature = "parallel")]
     return together(f);
     #[cfg(not(feature = "parallel"))]
     f()
+}
+
+/// Whether this thread is the one that calls the loops of [`inside`], and in none of them.
+pub(crate) fn calls_loops() -> bool {
+    #[cfg(feature = "parallel")]
+    return leads();
+    #[cfg(not(feature = "parallel"))]
+    false
 }
 
 /// Threads that a parallel loop would use.

@@ -1,46 +1,81 @@
 //! Memory that is used again: fresh pages are slower than the arithmetic on them.
 
+use crate::parallel::calls_loops;
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Floats that return to a list of the thread when dropped.
+/// Floats that are used again when dropped: a thread's workspace by that thread. What the loops of a team are called with belongs to no
+/// thread, since another one of the pool leads the next time and yet another one drops the results.
 #[derive(Debug, Default)]
 pub(crate) struct Buffer {
     data: Vec<f32>,
     len: usize,
+    /// The thread whose workspace it is, if any.
+    home: Option<usize>,
 }
 
-/// Bytes that one thread keeps at most.
+/// Bytes that one list keeps at most.
 const KEEP: usize = 1 << 28;
 
-/// Pieces that one thread keeps at most; small ones make way for large ones.
+/// Pieces that one list keeps at most; small ones make way for large ones.
 const LIST: usize = 64;
 
 thread_local! {
-    static FREE: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
+    static OWN: RefCell<Free> = const { RefCell::new(Free(Vec::new())) };
+}
+
+/// What belongs to no thread, or was dropped by another one.
+static COMMON: Mutex<Free> = Mutex::new(Free(Vec::new()));
+
+/// Pieces that wait to be used again.
+struct Free(Vec<Vec<f32>>);
+
+impl Free {
+    fn take(&mut self, len: usize) -> Option<Vec<f32>> {
+        let fits = |v: &Vec<f32>| v.len() >= len && v.len() <= 4 * len + 4096;
+        let all = 0..self.0.len();
+        let best = all.filter(|&i| fits(&self.0[i])).min_by_key(|&i| self.0[i].len());
+        best.map(|i| self.0.swap_remove(i))
+    }
+
+    fn put(&mut self, data: Vec<f32>) {
+        let kept: usize = self.0.iter().map(Vec::len).sum();
+        if data.is_empty() || kept + data.len() > KEEP / size_of::<f32>() {
+            return;
+        }
+        if self.0.len() < LIST {
+            self.0.push(data);
+        } else if let Some(small) = self.0.iter_mut().min_by_key(|v| v.len())
+            && small.len() < data.len()
+        {
+            *small = data;
+        }
+    }
+}
+
+fn common() -> MutexGuard<'static, Free> {
+    COMMON.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A number that no other living thread has; none where the thread is ending.
+fn this_thread() -> Option<usize> {
+    OWN.try_with(|own| own.as_ptr().addr()).ok()
 }
 
 impl Buffer {
     /// `len` floats of any value: for outputs that are written whole.
     pub(crate) fn dirty(len: usize) -> Self {
-        let mut data = FREE
-            .try_with(|free| {
-                let mut free = free.borrow_mut();
-                let fits = |v: &Vec<f32>| v.len() >= len && v.len() <= 4 * len + 4096;
-                let best =
-                    (0..free.len()).filter(|&i| fits(&free[i])).min_by_key(|&i| free[i].len());
-                best.map(|i| free.swap_remove(i))
-            })
-            .ok()
-            .flatten()
-            .unwrap_or_default();
+        let home = if calls_loops() { None } else { this_thread() };
+        let own = home.and_then(|_| OWN.with_borrow_mut(|own| own.take(len)));
+        let mut data = own.or_else(|| common().take(len)).unwrap_or_default();
         if data.len() < len {
             data = vec![0.0; len];
         }
         // A test must notice what is read without having been written.
         #[cfg(test)]
         data[..len].fill(f32::NAN);
-        Self { data, len }
+        Self { data, len, home }
     }
 
     /// `len` zeros.
@@ -54,20 +89,11 @@ impl Buffer {
 impl Drop for Buffer {
     fn drop(&mut self) {
         let data = std::mem::take(&mut self.data);
-        // Nothing to do where the thread is ending.
-        let _ = FREE.try_with(|free| {
-            let mut free = free.borrow_mut();
-            if free.iter().map(Vec::len).sum::<usize>() + data.len() > KEEP / size_of::<f32>() {
-                return;
-            }
-            if free.len() < LIST {
-                free.push(data);
-            } else if let Some(small) = free.iter_mut().min_by_key(|v| v.len())
-                && small.len() < data.len()
-            {
-                *small = data;
-            }
-        });
+        if self.home.is_some() && self.home == this_thread() {
+            OWN.with_borrow_mut(|own| own.put(data));
+        } else {
+            common().put(data);
+        }
     }
 }
 

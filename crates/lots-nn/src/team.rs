@@ -45,14 +45,17 @@ impl Drop for Placed {
 }
 
 /// Calls `f` while the pool's other threads, up to [`TASKS`] in all, stay awake for its loops.
-pub(crate) fn together<R>(f: impl FnOnce() -> R) -> R {
+///
+/// A thread from outside of the pool leaves the lead to one of the pool: a leader beside the pool would be one thread more than
+/// processors, and a follower that the system queues behind it waits for milliseconds.
+pub(crate) fn together<R: Send>(f: impl FnOnce() -> R + Send) -> R {
     let others = rayon::current_num_threads().min(TASKS) - 1;
     if others == 0 || !matches!(PLACE.get(), Place::Outside) {
         return f();
     }
     let team = Team::new(others + 1);
     let team = &team;
-    rayon::in_place_scope(|scope| {
+    rayon::scope(|scope| {
         for follower in 1..=others {
             scope.spawn(move |_| team.follow(follower));
         }
@@ -60,6 +63,11 @@ pub(crate) fn together<R>(f: impl FnOnce() -> R) -> R {
         let _leads = Placed::new(Place::Leads(team));
         f()
     })
+}
+
+/// Whether this thread leads a team and is in none of its loops.
+pub(crate) fn leads() -> bool {
+    matches!(PLACE.try_with(Cell::get), Ok(Place::Leads(_)))
 }
 
 /// How a loop of this thread is run.

@@ -67,7 +67,7 @@ impl Network for Graph {
 }
 
 /// Calls `f`, with the pool's threads awake where it splits the work of large operators.
-fn awake<R>(graph: &Graph, splits: bool, f: impl FnOnce() -> R) -> R {
+fn awake<R: Send>(graph: &Graph, splits: bool, f: impl FnOnce() -> R + Send) -> R {
     if splits && largest(graph) > WORTH / 4 { inside(f) } else { f() }
 }
 
