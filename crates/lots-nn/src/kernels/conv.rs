@@ -3,7 +3,7 @@
 use super::matmul::row_tiles;
 use super::packed::{PANEL, Packed};
 use super::simd::Isa;
-use super::single::single;
+use super::single::{Weights, few_pixels, has_few_pixels, single};
 use super::tile::{DOT, Dot, Start, Tap, Taps, Tile};
 use super::{LANES, versioned};
 use crate::parallel::{TASKS, WORTH, for_each, share};
@@ -115,6 +115,30 @@ pub(crate) fn conv_valid(
         } else {
             single(isa, parallel, s, w, bias, x, y)
         }
+    }
+}
+
+/// Whether [`conv_of_adjoint`] takes the convolution `s`, of images that lie `lanes` abreast.
+pub(crate) fn takes_adjoint(s: &ConvShape, lanes: usize) -> bool {
+    lanes == 1 && has_few_pixels(s) && s.channels.is_multiple_of(PANEL)
+}
+
+/// [`conv_valid`] without weights of its own: `w` are those of the convolution whose adjoint this one is, [channels, taps × rows], and
+/// `taps` says which of its taps each tap of this one is.
+pub(crate) fn conv_of_adjoint(
+    isa: Isa,
+    parallel: bool,
+    s: &ConvShape,
+    (w, taps): (&[Packed], &[usize]),
+    x: &[f32],
+    y: &mut [f32],
+) {
+    assert!(takes_adjoint(s, 1) && w.len() == s.groups && taps.len() == s.taps());
+    let (x_size, y_size) = (s.channels * s.plane(), s.rows * s.pixels());
+    assert!(x.len() == s.groups * x_size && y.len() == s.groups * y_size);
+    let groups = x.chunks_exact(x_size).zip(y.chunks_exact_mut(y_size));
+    for (w, (x, y)) in w.iter().zip(groups) {
+        few_pixels(isa, parallel, s, &Weights::OfAdjoint(w, taps), None, x, y);
     }
 }
 

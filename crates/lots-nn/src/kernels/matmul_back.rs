@@ -164,7 +164,7 @@ fn single_columns(
 ///
 /// # Panics
 /// When `out` is not sixteen rows long, or a row is too short.
-fn turn(isa: Isa, x: &[f32], step: usize, out: &mut [f32]) {
+pub(super) fn turn(isa: Isa, x: &[f32], step: usize, out: &mut [f32]) {
     let (squares, rest) = x.as_chunks::<{ PANEL * PANEL }>();
     assert!(squares.len() * PANEL + rest.len() / PANEL <= step && out.len() >= PANEL * step);
     // SAFETY: sixteen rows of as many numbers as there are squares lie inside `out`; `isa` exists only where it was

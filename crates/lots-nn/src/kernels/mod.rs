@@ -21,7 +21,10 @@ mod turned;
 mod versions;
 mod winograd;
 
-pub(crate) use conv::{ConvShape, add, conv_columns_back, conv_valid, conv_weight_gradient};
+pub(crate) use conv::{
+    ConvShape, add, conv_columns_back, conv_of_adjoint, conv_valid, conv_weight_gradient,
+    takes_adjoint,
+};
 pub(crate) use lanes::interleave_lanes;
 pub(crate) use matmul::{matmul, matmul_weight_gradient, transpose_lanes};
 pub(crate) use matmul_back::matmul_back;

@@ -2,14 +2,16 @@
 
 use super::conv::ConvShape;
 use super::matmul::row_tiles;
+use super::matmul_back::turn;
 use super::packed::{PANEL, Packed};
-use super::simd::Isa;
+use super::simd::{Isa, prefetch};
 use super::tile::{Start, Tap, Taps, Tile};
 use super::turned::Turned;
 use super::versioned;
 use crate::parallel::{TASKS, WORTH, for_each, share};
 use crate::scratch::Buffer;
 use crate::shared::Shared;
+use std::ops::Range;
 
 /// Depth of one packed piece of the input: with its pixels and sixteen rows of weights it stays in the first-level cache.
 const DEPTH: usize = 128;
@@ -29,24 +31,95 @@ pub(super) fn single(
     x: &[f32],
     y: &mut [f32],
 ) {
-    let parallel = parallel && s.rows * s.depth() * s.pixels() > 8 * WORTH;
+    if has_few_pixels(s) {
+        return few_pixels(isa, parallel, s, &Weights::Packed(w), bias, x, y);
+    }
     let pieces: Vec<_> = row_tiles(s.pixels().div_ceil(PANEL), VECTORS).collect();
+    let y = Shared::new(y);
+    each_part(parallel, s, pieces.len(), |piece, panels| {
+        let (first, count) = pieces[piece];
+        Piece::new(s, first * PANEL, count).run(isa, w, bias, panels, x, y);
+    });
+}
+
+/// Whether an image has so few pixels that weights are the vectors.
+pub(super) fn has_few_pixels(s: &ConvShape) -> bool {
+    s.pixels() <= WIDE
+}
+
+/// The weights of a convolution with few pixels.
+pub(super) enum Weights<'a> {
+    /// [rows, taps × channels].
+    Packed(&'a Packed),
+    /// Those of the convolution whose adjoint this one is, [channels, taps × rows]; which one of its taps each tap of this one is.
+    /// `channels` fills its panels.
+    OfAdjoint(&'a Packed, &'a [usize]),
+}
+
+/// [`single`] for few pixels.
+pub(super) fn few_pixels(
+    isa: Isa,
+    parallel: bool,
+    s: &ConvShape,
+    w: &Weights<'_>,
+    bias: Option<&[f32]>,
+    x: &[f32],
+    y: &mut [f32],
+) {
+    let y = Shared::new(y);
+    let piece = Piece::new(s, 0, s.pixels().div_ceil(PANEL));
+    each_part(parallel, s, 1, |_, panels| piece.run_turned(isa, w, bias, panels, x, y));
+}
+
+/// Calls `f(piece, panels)` for all panels of weights of each of `pieces` pieces of the pixels.
+fn each_part(
+    parallel: bool,
+    s: &ConvShape,
+    pieces: usize,
+    f: impl Fn(usize, Range<usize>) + Send + Sync,
+) {
+    let parallel = parallel && s.rows * s.depth() * s.pixels() > 8 * WORTH;
     // A power of two, so that the parts are alike.
-    let parts = TASKS.div_ceil(pieces.len()).min(s.rows / ROWS).max(1);
+    let parts = TASKS.div_ceil(pieces).min(s.rows / ROWS).max(1);
     let parts = if parallel { 1 << parts.ilog2() } else { 1 };
     let panels = s.rows.div_ceil(PANEL);
-    let y = Shared::new(y);
-    for_each(parallel, pieces.len() * parts, |task| {
-        let (first, count) = pieces[task / parts];
-        let part = task % parts;
-        let piece = Piece::new(s, first * PANEL, count);
-        let panels = share(panels, part, parts);
-        if pieces.len() == 1 {
-            piece.run_turned(isa, w, bias, panels, x, y);
-        } else {
-            piece.run(isa, w, bias, panels, x, y);
+    for_each(parallel, pieces * parts, |task| f(task / parts, share(panels, task % parts, parts)));
+}
+
+impl Weights<'_> {
+    /// The part of some `panels` that begins `first` deep and is `depth` long, as [`Turned`] wants it; `own` has room for it.
+    fn part<'w>(
+        &'w self,
+        isa: Isa,
+        s: &ConvShape,
+        panels: &Range<usize>,
+        (first, depth): (usize, usize),
+        own: &'w mut [f32],
+    ) -> (&'w [f32], usize) {
+        let (w, taps) = match self {
+            Weights::Packed(w) => {
+                return (&w.data[(panels.start * w.depth + first) * PANEL..], w.depth);
+            }
+            Weights::OfAdjoint(w, taps) => (w, taps),
+        };
+        // What the panels take of sixteen rows of the depth lies side by side.
+        let part = |n: usize| {
+            let k = first + n * PANEL;
+            let (tap, channel) = (taps[k / s.channels], k % s.channels);
+            let all = &w.panel(channel)[tap * s.rows * PANEL..][..s.rows * PANEL];
+            &all[panels.start * PANEL * PANEL..all.len().min(panels.end * PANEL * PANEL)]
+        };
+        for n in 0..depth / PANEL {
+            if first + (n + 1) * PANEL < s.depth() {
+                prefetch(part(n + 1));
+            }
+            let to = own.chunks_exact_mut(depth * PANEL);
+            for (from, to) in part(n).chunks(PANEL * PANEL).zip(to) {
+                turn(isa, from, PANEL, &mut to[n * PANEL * PANEL..][..PANEL * PANEL]);
+            }
         }
-    });
+        (own, depth)
+    }
 }
 
 /// Some pixels of the output, and what they see of the input.
@@ -104,9 +177,9 @@ impl<'s> Piece<'s> {
     fn run_turned(
         &self,
         isa: Isa,
-        w: &Packed,
+        w: &Weights<'_>,
         bias: Option<&[f32]>,
-        panels: std::ops::Range<usize>,
+        panels: Range<usize>,
         x: &[f32],
         y: Shared<'_>,
     ) {
@@ -117,21 +190,24 @@ impl<'s> Piece<'s> {
         // [pixel][row].
         let mut turned = Buffer::dirty(self.pixels * width);
         let mut starts = Buffer::zeroed(width);
+        let of_adjoint = matches!(w, Weights::OfAdjoint(..));
+        let mut own = Buffer::zeroed(if of_adjoint { DEPTH.min(s.depth()) * width } else { 0 });
         if let Some(bias) = bias {
             let bias = &bias[rows.clone()];
             starts.iter_mut().zip(bias).for_each(|(start, bias)| *start = bias + 0.0);
         }
         for first in (0..s.depth()).step_by(DEPTH) {
             let depth = self.pack(isa, first, x, &mut packed);
+            let (w, w_depth) = w.part(isa, s, &panels, (first, depth), &mut own);
             let piece = Turned {
-                w: &w.data[panels.start * w.depth * PANEL..],
-                w_depth: w.depth,
-                first,
+                w,
+                w_depth,
                 depth,
                 b: &packed,
                 b_step: WIDE,
                 columns: self.pixels,
                 start: &starts,
+                adds: first > 0,
             };
             piece.run(isa, &mut turned);
         }
@@ -150,7 +226,7 @@ impl<'s> Piece<'s> {
         isa: Isa,
         w: &Packed,
         bias: Option<&[f32]>,
-        panels: std::ops::Range<usize>,
+        panels: Range<usize>,
         x: &[f32],
         y: Shared<'_>,
     ) {

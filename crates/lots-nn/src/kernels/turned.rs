@@ -7,24 +7,25 @@ use super::simd::Isa;
 use super::tile::{Start, Tap, Taps, Tile};
 use crate::shared::Shared;
 
-/// A piece of the depth of `out[column][row] = start[row] + Σ w[row][k] · b[k][column]`.
+/// A piece of the depth of `out[column][row] = start[row] + Σ w[row][k] · b[k][column]`, each chain in the order of its depth.
 pub(super) struct Turned<'a> {
-    /// Panels `[rows / 16][w_depth][16]`.
+    /// The piece's part of panels `[rows / 16][w_depth][16]`: where it begins in the first of them.
     pub(super) w: &'a [f32],
     pub(super) w_depth: usize,
-    /// The piece's place in the depth, and its length.
-    pub(super) first: usize,
+    /// The piece's length.
     pub(super) depth: usize,
     /// The piece's rows, `b_step` apart.
     pub(super) b: &'a [f32],
     pub(super) b_step: usize,
     pub(super) columns: usize,
-    /// For each row of the panels; counts in the piece that comes first.
+    /// For each row of the panels.
     pub(super) start: &'a [f32],
+    /// Whether the piece is added to what pieces before it have made, and not to `start`.
+    pub(super) adds: bool,
 }
 
 impl Turned<'_> {
-    /// Adds the piece to `out`, [columns][start.len()].
+    /// The piece to `out`, [columns][start.len()].
     pub(super) fn run(&self, isa: Isa, out: &mut [f32]) {
         let width = self.start.len();
         assert!(width.is_multiple_of(PANEL) && out.len() == self.columns * width);
@@ -43,12 +44,13 @@ impl Turned<'_> {
                     a: &self.b[column..],
                     a_row: 1,
                     a_step: self.b_step,
-                    b: &self.w[(panel * self.w_depth + self.first) * PANEL..],
+                    b: &self.w[panel * self.w_depth * PANEL..],
                     b_step: PANEL,
                     b_vectors: &b_vectors[..vectors],
-                    start: match self.first {
-                        0 => Start::Columns(&self.start[panel * PANEL..]),
-                        _ => Start::Output,
+                    start: if self.adds {
+                        Start::Output
+                    } else {
+                        Start::Columns(&self.start[panel * PANEL..])
                     },
                     rows: count,
                 };

@@ -172,9 +172,7 @@ impl Conv {
                 return Backward::Columns((0..self.groups).map(packed).collect());
             }
             let shape = [s.groups, s.rows, s.channels];
-            Backward::Flipped(Flipped::new(&self.window, shape, |g, row, channel, tap| {
-                self.at(g * s.rows + row, channel, tap)
-            }))
+            Backward::Flipped(Flipped::new(&self.window, shape))
         })
     }
 
@@ -385,7 +383,9 @@ impl Operator for Conv {
         }
         match self.backward() {
             Backward::Columns(weights) => self.vjp_columns(run, weights, cotangent, gradient),
-            Backward::Flipped(flipped) => flipped.back(run, &self.window, cotangent, gradient),
+            Backward::Flipped(flipped) => {
+                flipped.back(run, &self.window, &self.forward, cotangent, gradient);
+            }
         }
     }
 

@@ -5,10 +5,11 @@
 
 use super::padded::Plane;
 use super::{Run, Window};
-use crate::kernels::{ConvShape, Packed, conv_valid};
+use crate::kernels::{ConvShape, Packed, conv_of_adjoint, conv_valid, takes_adjoint};
 use crate::parallel::{TASKS, WORTH, for_each, share};
 use crate::scratch::Buffer;
 use crate::shared::Shared;
+use std::sync::OnceLock;
 
 /// One part of the gradient on one axis.
 #[derive(Clone, Debug)]
@@ -43,8 +44,10 @@ fn parts(w: &Window, axis: usize) -> Vec<Axis> {
 #[derive(Debug)]
 struct Part {
     axes: [Axis; 2],
-    /// [channels, taps × rows] of each convolution group; none where no tap is seen.
-    weights: Vec<Packed>,
+    /// The taps that it sees.
+    taps: Vec<usize>,
+    /// [channels, taps × rows] of each convolution group; made when first asked for.
+    weights: OnceLock<Vec<Packed>>,
 }
 
 /// The back-projection of a convolution by its parts.
@@ -58,52 +61,70 @@ pub(super) struct Flipped {
 }
 
 impl Flipped {
-    /// Of `groups` groups of [rows, channels] with the weights `at(group, row, channel, tap)`.
-    pub(super) fn new(
-        window: &Window,
-        [groups, rows, channels]: [usize; 3],
-        at: impl Fn(usize, usize, usize, usize) -> f32 + Send + Sync,
-    ) -> Self {
+    /// Of `groups` groups with so many rows and channels each.
+    pub(super) fn new(window: &Window, [groups, rows, channels]: [usize; 3]) -> Self {
         let mut all = Vec::new();
         for y in parts(window, 0) {
             for x in parts(window, 1) {
-                let taps: Vec<usize> = y
-                    .taps
-                    .iter()
-                    .flat_map(|ky| x.taps.iter().map(move |kx| ky * window.kernel[1] + kx))
-                    .collect();
-                let packed = |g| {
-                    Packed::new(false, channels, taps.len() * rows, |channel, k| {
-                        at(g, k % rows, channel, taps[k / rows])
-                    })
+                let row = |ky: &usize| {
+                    let first = ky * window.kernel[1];
+                    x.taps.iter().map(move |kx| first + kx)
                 };
-                let weights =
-                    if taps.is_empty() { Vec::new() } else { (0..groups).map(packed).collect() };
-                all.push(Part { axes: [y.clone(), x], weights });
+                let taps = y.taps.iter().flat_map(row).collect();
+                all.push(Part { axes: [y.clone(), x.clone()], taps, weights: OnceLock::new() });
             }
         }
         Self { groups, channels, rows, parts: all }
     }
 
-    /// `gradient` [groups × channels, input, lanes] of `cotangent` [groups × rows, output, lanes].
-    pub(super) fn back(&self, run: Run, w: &Window, cotangent: &[f32], gradient: &mut [f32]) {
+    /// `gradient` [groups × channels, input, lanes] of `cotangent` [groups × rows, output, lanes]; `forward` are the convolution's own
+    /// weights, [rows, taps × channels] of each group, the same at each call.
+    pub(super) fn back(
+        &self,
+        run: Run,
+        w: &Window,
+        forward: &[Packed],
+        cotangent: &[f32],
+        gradient: &mut [f32],
+    ) {
         for part in &self.parts {
             let places = part.axes.each_ref().map(|axis| axis.places);
-            if places == w.input && !part.weights.is_empty() {
-                return self.part(run, w, part, cotangent, gradient);
+            if places == w.input && !part.taps.is_empty() {
+                return self.part(run, w, part, forward, cotangent, gradient);
             }
             let size = self.groups * self.channels * places[0] * places[1] * run.lanes;
             let mut own =
-                if part.weights.is_empty() { Buffer::zeroed(size) } else { Buffer::dirty(size) };
-            if !part.weights.is_empty() {
-                self.part(run, w, part, cotangent, &mut own);
+                if part.taps.is_empty() { Buffer::zeroed(size) } else { Buffer::dirty(size) };
+            if !part.taps.is_empty() {
+                self.part(run, w, part, forward, cotangent, &mut own);
             }
             part.spread(run, w, &own, gradient);
         }
     }
 
+    /// The weights of a part.
+    fn weights<'p>(&self, part: &'p Part, forward: &[Packed]) -> &'p [Packed] {
+        let (rows, channels, taps) = (self.rows, self.channels, &part.taps);
+        part.weights.get_or_init(|| {
+            let flipped = |w: &Packed| {
+                Packed::new(false, channels, taps.len() * rows, |channel, k| {
+                    w.at(k % rows, taps[k / rows] * channels + channel)
+                })
+            };
+            forward.iter().map(flipped).collect()
+        })
+    }
+
     /// The numbers of one part, without gaps.
-    fn part(&self, run: Run, w: &Window, part: &Part, cotangent: &[f32], gradient: &mut [f32]) {
+    fn part(
+        &self,
+        run: Run,
+        w: &Window,
+        part: &Part,
+        forward: &[Packed],
+        cotangent: &[f32],
+        gradient: &mut [f32],
+    ) {
         let origin = part.axes.each_ref().map(|axis| axis.output);
         let input =
             part.axes.each_ref().map(|axis| (axis.taps.len() - 1) * axis.step + axis.places);
@@ -127,8 +148,13 @@ impl Flipped {
             inside: [[down, down + rows], [right, right + columns]],
             output: part.axes.each_ref().map(|axis| axis.places),
         };
+        let Run { isa, parallel, lanes, .. } = run;
         let convolve = |g: &[f32], gradient: &mut [f32]| {
-            conv_valid(run.isa, run.parallel, &s, &part.weights, None, run.lanes, g, gradient);
+            if takes_adjoint(&s, lanes) {
+                return conv_of_adjoint(isa, parallel, &s, (forward, &part.taps), g, gradient);
+            }
+            let weights = self.weights(part, forward);
+            conv_valid(isa, parallel, &s, weights, None, lanes, g, gradient);
         };
         if origin == [0, 0] && s.input == w.output {
             return convolve(cotangent, gradient);
@@ -171,5 +197,59 @@ impl Part {
                 }
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::Isa;
+
+    /// Oracle: the same convolution with flipped weights of its own, bit by bit, on sizes of all kinds.
+    #[test]
+    fn few_pixels_need_no_weights_of_their_own() {
+        let number =
+            |seed: usize, at: usize| ((at * 7919 + seed * 101) % 1009) as f32 / 500.0 - 1.0;
+        for [groups, rows, channels, side, kernel] in
+            [[1, 16, 16, 4, 3], [1, 144, 70, 5, 3], [2, 32, 5, 8, 5], [1, 16, 256, 3, 1]]
+        {
+            let (taps, pixels) = (kernel * kernel, side * side);
+            let s = ConvShape {
+                groups,
+                channels: rows,
+                rows: channels,
+                kernel: [kernel; 2],
+                stride: [1, 1],
+                dilation: [1, 1],
+                input: [side + kernel - 1; 2],
+                inside: [[0, side + kernel - 1]; 2],
+                output: [side; 2],
+            };
+            assert!(takes_adjoint(&s, 1) && !takes_adjoint(&s, 16));
+            let forward = |group: usize| {
+                Packed::new(false, rows, taps * channels, |row, k| {
+                    number(group, row * taps * channels + k)
+                })
+            };
+            let forward: Vec<Packed> = (0..groups).map(forward).collect();
+            let order: Vec<usize> = (0..taps).rev().collect();
+            let flipped = |w: &Packed| {
+                Packed::new(false, channels, taps * rows, |channel, k| {
+                    w.at(k % rows, order[k / rows] * channels + channel)
+                })
+            };
+            let flipped: Vec<Packed> = forward.iter().map(flipped).collect();
+            let x: Vec<f32> = (0..groups * rows * s.plane()).map(|at| number(7, at)).collect();
+            for isa in Isa::available() {
+                for parallel in [false, true] {
+                    let mut got = vec![f32::NAN; groups * channels * pixels];
+                    let mut wanted = got.clone();
+                    conv_of_adjoint(isa, parallel, &s, (&forward, &order), &x, &mut got);
+                    conv_valid(isa, parallel, &s, &flipped, None, 1, &x, &mut wanted);
+                    let bits = |y: &[f32]| y.iter().map(|y| y.to_bits()).collect::<Vec<_>>();
+                    assert_eq!(bits(&got), bits(&wanted), "{rows} {channels} {side} {kernel}");
+                }
+            }
+        }
     }
 }

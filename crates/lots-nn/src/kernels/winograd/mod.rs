@@ -22,10 +22,9 @@ use crate::scratch::Buffer;
 use crate::shared::Shared;
 use std::cell::RefCell;
 use std::ops::Range;
-use std::sync::OnceLock;
 
 use patches::{Patches, Place, Region};
-use products::{Product, few_columns};
+use products::{FewColumns, Product};
 use strips::Later;
 use transform::{Steps, Transform, apply};
 
@@ -62,8 +61,6 @@ pub(crate) struct Winograd {
     /// The weights at the points, `[points²][rows / 16][channels][16]`; where they are many, they are made anew each time, which
     /// takes less than to read them from memory.
     stored: Option<Vec<f32>>,
-    /// The stored ones transposed, `[points²][channels / 16][rows][16]`: for back-projection to few tiles.
-    transposed: OnceLock<Vec<f32>>,
 }
 
 /// Where the windows of a convolution lie.
@@ -108,7 +105,7 @@ impl Winograd {
 
     fn not_stored(taps: usize, w: &Packed) -> Self {
         let (rows, channels) = (w.rows, w.depth / (taps * taps));
-        Self { rows, channels, taps, stored: None, transposed: OnceLock::new() }
+        Self { rows, channels, taps, stored: None }
     }
 
     /// The weights at the points, `[points²][rows / 16][channels][16]`.
@@ -151,25 +148,6 @@ impl Winograd {
         unsafe {
             apply(isa, Transform::Weights, self.taps, (from, taps), 0.0, (to, points), &places);
         }
-    }
-
-    /// `stored` transposed.
-    fn transposed(&self, stored: &[f32]) -> &[f32] {
-        self.transposed.get_or_init(|| {
-            let (rows, channels) = (self.rows, self.channels);
-            let panels = [rows, channels].map(|n| n.div_ceil(PANEL));
-            let mut all = vec![0.0; self.points() * self.points() * panels[1] * rows * PANEL];
-            let points = stored.chunks_exact(panels[0] * channels * PANEL);
-            for (to, from) in all.chunks_exact_mut(panels[1] * rows * PANEL).zip(points) {
-                for row in 0..rows {
-                    let from = &from[row / PANEL * channels * PANEL + row % PANEL..];
-                    for (channel, x) in from.iter().step_by(PANEL).take(channels).enumerate() {
-                        to[(channel / PANEL * rows + row) * PANEL + channel % PANEL] = *x;
-                    }
-                }
-            }
-            all
-        })
     }
 
     /// Points of a tile on each axis.
@@ -361,21 +339,19 @@ impl Winograd {
     fn by_point(&self, job: &Job<'_>, stored: &[f32], after: Shared<'_>) {
         let Job { isa, vectors, .. } = *job;
         let points = self.points() * self.points();
-        let turned = job.few.is_some() && job.back;
-        let weights = if turned { self.transposed(stored) } else { stored };
-        let size = weights.len() / points;
+        let size = stored.len() / points;
         for_each(job.parallel, points, |point| {
             // SAFETY: a point's products are written by this call alone.
             let out = unsafe { after.slice(point * job.after_step, job.after_step) };
             let b = &job.before[point * job.before_step..][..job.before_step];
-            let weights = &weights[point * size..][..size];
+            let w = &stored[point * size..][..size];
             let (rows, channels) = (self.rows, self.channels);
             if let Some(columns) = job.few {
-                let outputs = if job.back { channels } else { rows };
-                return few_columns(isa, weights, outputs, b, vectors * PANEL, columns, out);
+                let few = FewColumns { w, rows, channels, b, width: vectors * PANEL, columns };
+                return if job.back { few.back(isa, out) } else { few.forward(isa, out) };
             }
             let back = job.back;
-            Product { weights, rows, channels, back, b, vectors, adds: false }.run(isa, out);
+            Product { weights: w, rows, channels, back, b, vectors, adds: false }.run(isa, out);
         });
     }
 

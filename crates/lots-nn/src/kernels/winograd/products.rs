@@ -1,12 +1,13 @@
 //! Matrix products with the packed weights of one point, as they are or transposed.
 
 use crate::kernels::matmul::row_tiles;
+use crate::kernels::matmul_back::turn;
 use crate::kernels::packed::PANEL;
 use std::ops::Range;
 
 #[cfg(target_arch = "x86_64")]
 use crate::kernels::simd::{Avx2, Avx512};
-use crate::kernels::simd::{Isa, Portable, Simd};
+use crate::kernels::simd::{Isa, Portable, Simd, prefetch};
 use crate::kernels::turned::Turned;
 use crate::scratch::Buffer;
 
@@ -254,32 +255,80 @@ unsafe fn tile<S: Simd, const M: usize, const N: usize, const BACK: bool>(
 
 /// Rows of `b` that few columns share with a panel of weights at a time.
 const DEPTH: usize = 128;
+/// Panels of the transposed weights that are made at a time: they stay in the first-level cache.
+const PANELS: usize = 4;
 
-/// `c = W · b` for so few `columns` that vectors of them would be half empty; `w` lies `[outputs / 16][depth][16]`.
+/// The products of one point with so few `columns` that vectors of them would be half empty: `c = W · b`, or `Wᵀ · b` on the way back.
 ///
-/// `b` is [depth][width] and `c` [outputs][width], of which only the first `columns` count.
-pub(super) fn few_columns(
-    isa: Isa,
-    w: &[f32],
-    outputs: usize,
-    b: &[f32],
-    width: usize,
-    columns: usize,
-    c: &mut [f32],
-) {
-    let padded = outputs.next_multiple_of(PANEL);
-    let w_depth = w.len() / padded;
-    let start = Buffer::zeroed(padded);
-    let mut turned = Buffer::dirty(columns * padded);
-    for first in (0..w_depth).step_by(DEPTH) {
-        let depth = DEPTH.min(w_depth - first);
-        let b = &b[first * width..];
-        let piece = Turned { w, w_depth, first, depth, b, b_step: width, columns, start: &start };
-        piece.run(isa, &mut turned);
+/// `w` is `[rows / 16][channels][16]`, `b` [depth][width] and `c` [outputs][width], of which only the first `columns` count.
+pub(super) struct FewColumns<'a> {
+    pub(super) w: &'a [f32],
+    pub(super) rows: usize,
+    pub(super) channels: usize,
+    pub(super) b: &'a [f32],
+    pub(super) width: usize,
+    pub(super) columns: usize,
+}
+
+impl FewColumns<'_> {
+    pub(super) fn forward(&self, isa: Isa, c: &mut [f32]) {
+        self.panels(isa, (self.w, self.channels), self.channels, self.rows, c);
     }
-    for (output, c) in c.chunks_exact_mut(width).take(outputs).enumerate() {
-        for (c, turned) in c.iter_mut().zip(turned[output..].iter().step_by(padded)) {
-            *c = *turned;
+
+    pub(super) fn back(&self, isa: Isa, c: &mut [f32]) {
+        let panels = self.rows.div_ceil(PANEL);
+        let size = panels * PANEL * PANEL;
+        let mut transposed = Buffer::zeroed(PANELS * size);
+        for first in (0..self.channels).step_by(PANELS * PANEL) {
+            let outputs = (PANELS * PANEL).min(self.channels - first);
+            // What the transposed panels take of one panel lies side by side.
+            let part = |panel: usize| {
+                &self.w[(panel * self.channels + first) * PANEL..][..outputs * PANEL]
+            };
+            for panel in 0..panels {
+                if panel + 1 < panels {
+                    prefetch(part(panel + 1));
+                }
+                let to = transposed.chunks_exact_mut(size);
+                for (from, to) in part(panel).chunks(PANEL * PANEL).zip(to) {
+                    turn(isa, from, PANEL, &mut to[panel * PANEL * PANEL..][..PANEL * PANEL]);
+                }
+            }
+            let w = (&transposed[..], panels * PANEL);
+            self.panels(isa, w, self.rows, outputs, &mut c[first * self.width..]);
+        }
+    }
+
+    /// With `w` as panels `[outputs / 16][w_depth][16]`, of whose depth the first `depth` count.
+    fn panels(
+        &self,
+        isa: Isa,
+        (w, w_depth): (&[f32], usize),
+        depth: usize,
+        outputs: usize,
+        c: &mut [f32],
+    ) {
+        let Self { b, width, columns, .. } = *self;
+        let padded = outputs.next_multiple_of(PANEL);
+        let start = Buffer::zeroed(padded);
+        let mut turned = Buffer::dirty(columns * padded);
+        for first in (0..depth).step_by(DEPTH) {
+            let piece = Turned {
+                w: &w[first * PANEL..],
+                w_depth,
+                depth: DEPTH.min(depth - first),
+                b: &b[first * width..],
+                b_step: width,
+                columns,
+                start: &start,
+                adds: first > 0,
+            };
+            piece.run(isa, &mut turned);
+        }
+        for (output, c) in c.chunks_exact_mut(width).take(outputs).enumerate() {
+            for (c, turned) in c.iter_mut().zip(turned[output..].iter().step_by(padded)) {
+                *c = *turned;
+            }
         }
     }
 }
