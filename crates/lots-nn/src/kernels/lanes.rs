@@ -1,6 +1,8 @@
 //! Images one by one, and sixteen abreast.
 
 use super::LANES;
+#[cfg(target_arch = "aarch64")]
+use super::simd::Neon;
 #[cfg(target_arch = "x86_64")]
 use super::simd::{Avx2, Avx512};
 use super::simd::{Isa, Portable, Simd};
@@ -18,6 +20,8 @@ pub(crate) fn interleave_lanes(isa: Isa, images: &[&[f32]], out: &mut [f32]) {
                 Isa::Avx512 => avx512(images, whole, out.as_mut_ptr()),
                 #[cfg(target_arch = "x86_64")]
                 Isa::Avx2 => avx2(images, whole, out.as_mut_ptr()),
+                #[cfg(target_arch = "aarch64")]
+                Isa::Neon => squares::<Neon>(images, whole, out.as_mut_ptr()),
                 Isa::Portable => squares::<Portable>(images, whole, out.as_mut_ptr()),
             }
         }

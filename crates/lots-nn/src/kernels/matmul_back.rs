@@ -4,6 +4,8 @@
 use super::LANES;
 use super::matmul::row_tiles;
 use super::packed::{PANEL, Packed};
+#[cfg(target_arch = "aarch64")]
+use super::simd::Neon;
 #[cfg(target_arch = "x86_64")]
 use super::simd::{Avx2, Avx512};
 use super::simd::{Isa, Portable, Simd};
@@ -175,6 +177,8 @@ pub(super) fn turn(isa: Isa, x: &[f32], step: usize, out: &mut [f32]) {
             Isa::Avx512 => turn_avx512(squares, step, out.as_mut_ptr()),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => turn_avx2(squares, step, out.as_mut_ptr()),
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => turn_body::<Neon>(squares, step, out.as_mut_ptr()),
             Isa::Portable => turn_body::<Portable>(squares, step, out.as_mut_ptr()),
         }
     }
@@ -252,7 +256,7 @@ mod tests {
                                 let (a, b) = (weights[row * depth + k], g[place(image, rows, row)]);
                                 *sum = match isa {
                                     Isa::Portable => *sum + a * b,
-                                    #[cfg(target_arch = "x86_64")]
+                                    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
                                     _ => a.mul_add(b, *sum),
                                 };
                             }

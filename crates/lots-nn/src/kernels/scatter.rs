@@ -2,6 +2,8 @@
 
 use super::conv::ConvShape;
 use super::packed::PANEL;
+#[cfg(target_arch = "aarch64")]
+use super::simd::Neon;
 #[cfg(target_arch = "x86_64")]
 use super::simd::{Avx2, Avx512};
 use super::simd::{Isa, Portable, Simd};
@@ -166,6 +168,8 @@ impl Sums {
                             Isa::Avx512 => avx512(&terms, vectors, from, to),
                             #[cfg(target_arch = "x86_64")]
                             Isa::Avx2 => avx2(&terms, vectors, from, to),
+                            #[cfg(target_arch = "aarch64")]
+                            Isa::Neon => by_width!(Neon, &terms, vectors, from, to, [1, 2, 3, 4]),
                             Isa::Portable => {
                                 by_width!(Portable, &terms, vectors, from, to, [1, 2, 3, 4])
                             }

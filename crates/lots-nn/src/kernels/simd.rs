@@ -1,4 +1,4 @@
-//! Sixteen floats at a time, in three instruction sets.
+//! Sixteen floats at a time, in each instruction set.
 
 /// An instruction set that the kernels are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,6 +9,9 @@ pub(crate) enum Isa {
     /// x86-64 with AVX2 and FMA.
     #[cfg(target_arch = "x86_64")]
     Avx2,
+    /// 64-bit Arm with NEON.
+    #[cfg(target_arch = "aarch64")]
+    Neon,
     /// Whatever the compiler makes of plain loops.
     Portable,
 }
@@ -33,6 +36,10 @@ impl Isa {
                 found.push(Self::Avx2);
             }
         }
+        #[cfg(target_arch = "aarch64")]
+        if std::arch::is_aarch64_feature_detected!("neon") {
+            found.push(Self::Neon);
+        }
         found.push(Self::Portable);
         found
     }
@@ -42,6 +49,8 @@ impl Isa {
         match self {
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 | Self::Avx2 => 6,
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => 6,
             Self::Portable => 3,
         }
     }
@@ -55,6 +64,10 @@ impl Isa {
             (Self::Avx512, _) | (Self::Avx2, 1) => 4,
             #[cfg(target_arch = "x86_64")]
             (Self::Avx2, 2 | 3) => 2,
+            #[cfg(target_arch = "aarch64")]
+            (Self::Neon, 1) => 3,
+            #[cfg(target_arch = "aarch64")]
+            (Self::Neon, 2) => 2,
             _ => 1,
         }
     }
@@ -149,8 +162,91 @@ impl Simd for Portable {
     }
 }
 
+#[cfg(target_arch = "aarch64")]
+pub(super) use arm::Neon;
 #[cfg(target_arch = "x86_64")]
 pub(super) use x86::{Avx2, Avx512};
+
+#[cfg(target_arch = "aarch64")]
+mod arm {
+    use super::Simd;
+    use std::arch::aarch64::{
+        float32x4_t, vdupq_n_f32, vfmaq_f32, vld1q_f32, vreinterpretq_f32_f64,
+        vreinterpretq_f64_f32, vst1q_f32, vtrn1q_f32, vtrn1q_f64, vtrn2q_f32, vtrn2q_f64,
+    };
+
+    #[derive(Clone, Copy)]
+    pub(in crate::kernels) struct Neon;
+
+    impl Simd for Neon {
+        type V = [float32x4_t; 4];
+        #[inline(always)]
+        unsafe fn splat(x: f32) -> Self::V {
+            // SAFETY: the caller vouches for the instruction set.
+            unsafe { [vdupq_n_f32(x); 4] }
+        }
+        #[inline(always)]
+        unsafe fn load(p: *const f32) -> Self::V {
+            // SAFETY: the caller vouches for 16 readable floats.
+            unsafe {
+                [vld1q_f32(p), vld1q_f32(p.add(4)), vld1q_f32(p.add(8)), vld1q_f32(p.add(12))]
+            }
+        }
+        #[inline(always)]
+        unsafe fn store(p: *mut f32, v: Self::V) {
+            for (i, v) in v.into_iter().enumerate() {
+                // SAFETY: the caller vouches for 16 writable floats.
+                unsafe { vst1q_f32(p.add(4 * i), v) };
+            }
+        }
+        #[inline(always)]
+        unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V {
+            let mut sum = c;
+            for i in 0..4 {
+                // SAFETY: the caller vouches for the instruction set.
+                sum[i] = unsafe { vfmaq_f32(c[i], a[i], b[i]) };
+            }
+            sum
+        }
+        #[inline(always)]
+        unsafe fn transpose(x: [Self::V; 16]) -> [Self::V; 16] {
+            let mut out = x;
+            for i in 0..4 {
+                for j in 0..4 {
+                    let rows = [x[4 * i][j], x[4 * i + 1][j], x[4 * i + 2][j], x[4 * i + 3][j]];
+                    // SAFETY: the caller vouches for the instruction set.
+                    let turned = unsafe { four(rows) };
+                    for (k, turned) in turned.into_iter().enumerate() {
+                        out[4 * j + k][i] = turned;
+                    }
+                }
+            }
+            out
+        }
+    }
+
+    /// A square of four, turned.
+    ///
+    /// # Safety
+    /// NEON present.
+    #[inline(always)]
+    unsafe fn four(x: [float32x4_t; 4]) -> [float32x4_t; 4] {
+        // SAFETY: the caller vouches for the instruction set.
+        unsafe {
+            // Columns 0 and 2 of two rows in turn, and columns 1 and 3.
+            let even = vreinterpretq_f64_f32(vtrn1q_f32(x[0], x[1]));
+            let odd = vreinterpretq_f64_f32(vtrn2q_f32(x[0], x[1]));
+            let below_even = vreinterpretq_f64_f32(vtrn1q_f32(x[2], x[3]));
+            let below_odd = vreinterpretq_f64_f32(vtrn2q_f32(x[2], x[3]));
+            [
+                vreinterpretq_f32_f64(vtrn1q_f64(even, below_even)),
+                vreinterpretq_f32_f64(vtrn1q_f64(odd, below_odd)),
+                vreinterpretq_f32_f64(vtrn2q_f64(even, below_even)),
+                vreinterpretq_f32_f64(vtrn2q_f64(odd, below_odd)),
+            ]
+        }
+    }
+}
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
@@ -338,6 +434,8 @@ mod tests {
                     Isa::Avx512 => turned::<super::Avx512>(),
                     #[cfg(target_arch = "x86_64")]
                     Isa::Avx2 => turned::<super::Avx2>(),
+                    #[cfg(target_arch = "aarch64")]
+                    Isa::Neon => turned::<super::Neon>(),
                     Isa::Portable => turned::<Portable>(),
                 }
             };

@@ -1,6 +1,8 @@
 //! The register tiles that dense convolutions and matrix products are made of.
 
 pub(super) use super::packed::PANEL;
+#[cfg(target_arch = "aarch64")]
+use super::simd::Neon;
 #[cfg(target_arch = "x86_64")]
 use super::simd::{Avx2, Avx512};
 use super::simd::{Isa, Portable, Simd};
@@ -117,6 +119,15 @@ impl Tile<'_> {
                 Isa::Avx512 => avx512(self, c, c_row, c_vectors),
                 #[cfg(target_arch = "x86_64")]
                 Isa::Avx2 => avx2(self, c, c_row, c_vectors),
+                #[cfg(target_arch = "aarch64")]
+                Isa::Neon => by_shape!(
+                    Neon,
+                    self,
+                    c,
+                    c_row,
+                    c_vectors,
+                    [(1, 1), (1, 2), (1, 3), (2, 1), (2, 2), (3, 1), (4, 1), (5, 1), (6, 1)]
+                ),
                 Isa::Portable => {
                     by_shape!(Portable, self, c, c_row, c_vectors, [(1, 1), (2, 1), (3, 1)])
                 }
@@ -307,6 +318,16 @@ pub(super) struct Dot<'a> {
 /// Largest tile of [`Dot`].
 pub(super) const DOT: (usize, usize) = (4, 4);
 
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+macro_rules! dot_by_shape {
+    ($simd:ty, $d:expr, $out:expr, $i:expr, $j:expr, [$(($m:literal, $n:literal)),*]) => {
+        match ($d.a_rows.len(), $d.b_rows.len()) {
+            $(($m, $n) => dot_body::<$simd, $m, $n>($d, $out, $i, $j),)*
+            _ => unreachable!("the shape was checked"),
+        }
+    };
+}
+
 impl Dot<'_> {
     /// The sums, row by row of `a_rows`, each row as long as `b_rows`.
     pub(super) fn run(&self, isa: Isa) -> [[f32; DOT.1]; DOT.0] {
@@ -321,6 +342,8 @@ impl Dot<'_> {
             Isa::Avx512 => (4, 4),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => (2, 2),
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => (2, 2),
             Isa::Portable => (1, 1),
         };
         for i in (0..self.a_rows.len()).step_by(m) {
@@ -335,6 +358,11 @@ impl Dot<'_> {
                         Isa::Avx512 => dot_avx512(&part, &mut out, i, j),
                         #[cfg(target_arch = "x86_64")]
                         Isa::Avx2 => dot_avx2(&part, &mut out, i, j),
+                        #[cfg(target_arch = "aarch64")]
+                        Isa::Neon => {
+                            let (part, out) = (&part, &mut out);
+                            dot_by_shape!(Neon, part, out, i, j, [(1, 1), (1, 2), (2, 1), (2, 2)])
+                        }
                         Isa::Portable => dot_body::<Portable, 1, 1>(&part, &mut out, i, j),
                     }
                 }
@@ -342,16 +370,6 @@ impl Dot<'_> {
         }
         out
     }
-}
-
-#[cfg(target_arch = "x86_64")]
-macro_rules! dot_by_shape {
-    ($simd:ty, $d:expr, $out:expr, $i:expr, $j:expr, [$(($m:literal, $n:literal)),*]) => {
-        match ($d.a_rows.len(), $d.b_rows.len()) {
-            $(($m, $n) => dot_body::<$simd, $m, $n>($d, $out, $i, $j),)*
-            _ => unreachable!("the shape was checked"),
-        }
-    };
 }
 
 /// # Safety

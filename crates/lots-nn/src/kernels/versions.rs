@@ -26,6 +26,9 @@ macro_rules! versioned {
                 #[cfg(target_arch = "x86_64")]
                 // SAFETY: as above.
                 $crate::kernels::Isa::Avx2 => unsafe { avx2 $(::<$c>)? ($($arg),*) },
+                #[cfg(target_arch = "aarch64")]
+                // What the compiler makes of plain loops has NEON already.
+                $crate::kernels::Isa::Neon => body $(::<$c>)? ($($arg),*),
                 $crate::kernels::Isa::Portable => body $(::<$c>)? ($($arg),*),
             }
         }

@@ -5,6 +5,8 @@ use crate::kernels::matmul_back::turn;
 use crate::kernels::packed::PANEL;
 use std::ops::Range;
 
+#[cfg(target_arch = "aarch64")]
+use crate::kernels::simd::Neon;
 #[cfg(target_arch = "x86_64")]
 use crate::kernels::simd::{Avx2, Avx512};
 use crate::kernels::simd::{Isa, Portable, Simd, prefetch};
@@ -48,6 +50,17 @@ impl Product<'_> {
                 Isa::Avx512 => avx512(self, c.as_mut_ptr()),
                 #[cfg(target_arch = "x86_64")]
                 Isa::Avx2 => avx2(self, c.as_mut_ptr()),
+                #[cfg(target_arch = "aarch64")]
+                Isa::Neon => {
+                    tiles!(
+                        Neon,
+                        self,
+                        Isa::Neon,
+                        c.as_mut_ptr(),
+                        6,
+                        [(1, 1), (1, 2), (1, 3), (2, 1), (2, 2), (3, 1), (4, 1), (5, 1), (6, 1)]
+                    )
+                }
                 Isa::Portable => {
                     tiles!(
                         Portable,

@@ -5,6 +5,8 @@ use std::mem::MaybeUninit;
 use super::TILE;
 use super::matrices::{FIVE, THREE, filter, input, output, transposed};
 use crate::kernels::packed::PANEL;
+#[cfg(target_arch = "aarch64")]
+use crate::kernels::simd::Neon;
 #[cfg(target_arch = "x86_64")]
 use crate::kernels::simd::{Avx2, Avx512};
 use crate::kernels::simd::{Isa, Portable, Simd};
@@ -117,6 +119,8 @@ pub(super) unsafe fn apply(
             Isa::Avx512 => avx512(&all),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => avx2(&all),
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => chosen::<Neon>(&all),
             Isa::Portable => chosen::<Portable>(&all),
         }
     }
