@@ -36,21 +36,27 @@ impl Free {
         let fits = |v: &Vec<f32>| v.len() >= len && v.len() <= 4 * len + 4096;
         let all = 0..self.0.len();
         let best = all.filter(|&i| fits(&self.0[i])).min_by_key(|&i| self.0[i].len());
-        best.map(|i| self.0.swap_remove(i))
+        best.map(|i| self.0.remove(i))
     }
 
-    fn put(&mut self, data: Vec<f32>) {
-        let kept: usize = self.0.iter().map(Vec::len).sum();
-        if data.is_empty() || kept + data.len() > KEEP / size_of::<f32>() {
-            return;
+    /// Keeps a piece, and gives those back that must make way: the oldest ones, or the smallest.
+    fn put(&mut self, data: Vec<f32>) -> Vec<Vec<f32>> {
+        let most = KEEP / size_of::<f32>();
+        if data.len() > most {
+            return vec![data];
         }
-        if self.0.len() < LIST {
-            self.0.push(data);
-        } else if let Some(small) = self.0.iter_mut().min_by_key(|v| v.len())
-            && small.len() < data.len()
-        {
-            *small = data;
+        let mut out = Vec::new();
+        let mut kept: usize = self.0.iter().map(Vec::len).sum();
+        while kept + data.len() > most {
+            out.push(self.0.remove(0));
+            kept -= out.last().map_or(0, Vec::len);
         }
+        self.0.push(data);
+        if self.0.len() > LIST {
+            let small = (0..self.0.len()).min_by_key(|&i| self.0[i].len());
+            out.extend(small.map(|i| self.0.remove(i)));
+        }
+        out
     }
 }
 
@@ -66,6 +72,9 @@ fn this_thread() -> Option<usize> {
 impl Buffer {
     /// `len` floats of any value: for outputs that are written whole.
     pub(crate) fn dirty(len: usize) -> Self {
+        if len == 0 {
+            return Self::default();
+        }
         let home = if calls_loops() { None } else { this_thread() };
         let own = home.and_then(|_| OWN.with_borrow_mut(|own| own.take(len)));
         let mut data = own.or_else(|| common().take(len)).unwrap_or_default();
@@ -89,11 +98,15 @@ impl Buffer {
 impl Drop for Buffer {
     fn drop(&mut self) {
         let data = std::mem::take(&mut self.data);
-        if self.home.is_some() && self.home == this_thread() {
-            OWN.with_borrow_mut(|own| own.put(data));
-        } else {
-            common().put(data);
+        if data.is_empty() {
+            return;
         }
+        // What is not kept goes when nobody waits for the list.
+        let _gone = if self.home.is_some() && self.home == this_thread() {
+            OWN.with_borrow_mut(|own| own.put(data))
+        } else {
+            common().put(data)
+        };
     }
 }
 
@@ -107,5 +120,30 @@ impl Deref for Buffer {
 impl DerefMut for Buffer {
     fn deref_mut(&mut self) -> &mut [f32] {
         &mut self.data[..self.len]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Free, KEEP, LIST};
+
+    #[test]
+    fn lists_stay_within_their_limits_and_renew_themselves() {
+        let mut free = Free(Vec::new());
+        let quarter = KEEP / size_of::<f32>() / 4;
+        for _ in 0..4 {
+            assert!(free.put(vec![0.0; quarter]).is_empty());
+        }
+        assert_eq!(free.put(vec![0.0; 10]).len(), 1);
+        assert_eq!(
+            free.0.iter().map(Vec::len).collect::<Vec<_>>(),
+            [quarter, quarter, quarter, 10]
+        );
+        assert_eq!(free.put(vec![0.0; 4 * quarter + 1]).len(), 1);
+        let mut free = Free((1..=LIST).map(|n| vec![0.0; n]).collect());
+        let gone: Vec<usize> = free.put(vec![0.0; 7]).iter().map(Vec::len).collect();
+        assert_eq!((gone, free.0.len()), (vec![1], LIST));
+        assert_eq!(free.take(60).map(|v| v.len()), Some(60));
+        assert_eq!(free.take(2000).map(|v| v.len()), None);
     }
 }

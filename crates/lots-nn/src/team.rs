@@ -101,7 +101,12 @@ struct Over<'a>(&'a Team);
 
 impl Drop for Over<'_> {
     fn drop(&mut self) {
-        self.0.over.store(true, Ordering::Release);
+        self.0.over.store(true, Ordering::SeqCst);
+        // A leader that waited in the pool could begin with another caller's work there.
+        let mut looks = 0;
+        while self.0.following.load(Ordering::SeqCst) > 0 {
+            pause(&mut looks);
+        }
     }
 }
 
@@ -116,6 +121,8 @@ pub(crate) struct Team {
     body: UnsafeCell<Option<Body>>,
     finished: AtomicUsize,
     panicked: Mutex<Option<Box<dyn Any + Send>>>,
+    /// Followers on the watch.
+    following: AtomicUsize,
     over: AtomicBool,
 }
 
@@ -182,6 +189,7 @@ impl Team {
             body: UnsafeCell::new(None),
             finished: AtomicUsize::new(0),
             panicked: Mutex::new(None),
+            following: AtomicUsize::new(0),
             over: AtomicBool::new(false),
         }
     }
@@ -229,14 +237,16 @@ impl Team {
 
     /// Shares the leader's loops until it ends.
     fn follow(&self, me: usize) {
+        self.following.fetch_add(1, Ordering::SeqCst);
         let mut looks = 0;
-        while !self.over.load(Ordering::Acquire) {
+        while !self.over.load(Ordering::SeqCst) {
             if self.take_part(me) {
                 looks = 0;
             } else {
                 pause(&mut looks);
             }
         }
+        self.following.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

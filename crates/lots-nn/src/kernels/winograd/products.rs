@@ -268,7 +268,7 @@ unsafe fn tile<S: Simd, const M: usize, const N: usize, const BACK: bool>(
 
 /// Rows of `b` that few columns share with a panel of weights at a time.
 const DEPTH: usize = 128;
-/// Panels of the transposed weights that are made at a time: they stay in the first-level cache.
+/// Panels of the transposed weights that are made at a time: they stay in the first or second-level cache.
 const PANELS: usize = 4;
 
 /// The products of one point with so few `columns` that vectors of them would be half empty: `c = W · b`, or `Wᵀ · b` on the way back.
@@ -291,7 +291,7 @@ impl FewColumns<'_> {
     pub(super) fn back(&self, isa: Isa, c: &mut [f32]) {
         let panels = self.rows.div_ceil(PANEL);
         let size = panels * PANEL * PANEL;
-        let mut transposed = Buffer::zeroed(PANELS * size);
+        let mut transposed = Buffer::zeroed(PANELS.min(self.channels.div_ceil(PANEL)) * size);
         for first in (0..self.channels).step_by(PANELS * PANEL) {
             let outputs = (PANELS * PANEL).min(self.channels - first);
             // What the transposed panels take of one panel lies side by side.

@@ -52,7 +52,6 @@ impl Winograd {
             });
         }
         let most = (BLOCK / self.place_size(way) / ABREAST).max(1) * ABREAST;
-        // Made here, where they end: memory that is used again stays with its thread.
         let mut later: Vec<(Later, Buffer)> = strips
             .iter()
             .map(|strip| {
