@@ -2,11 +2,10 @@
 
 use super::conv::ConvShape;
 use super::matmul::row_tiles;
-use super::matmul_back::turn;
 use super::packed::{PANEL, Packed};
-use super::simd::{Isa, prefetch};
+use super::simd::Isa;
 use super::tile::{Start, Tap, Taps, Tile};
-use super::turned::Turned;
+use super::turned::{Turned, turn_panels};
 use super::versioned;
 use crate::parallel::{TASKS, WORTH, for_each, share};
 use crate::scratch::Buffer;
@@ -105,19 +104,11 @@ impl Weights<'_> {
         // What the panels take of sixteen rows of the depth lies side by side.
         let part = |n: usize| {
             let k = first + n * PANEL;
-            let (tap, channel) = (taps[k / s.channels], k % s.channels);
+            let (tap, channel) = (*taps.get(k / s.channels)?, k % s.channels);
             let all = &w.panel(channel)[tap * s.rows * PANEL..][..s.rows * PANEL];
-            &all[panels.start * PANEL * PANEL..all.len().min(panels.end * PANEL * PANEL)]
+            Some(&all[panels.start * PANEL * PANEL..all.len().min(panels.end * PANEL * PANEL)])
         };
-        for n in 0..depth / PANEL {
-            if first + (n + 1) * PANEL < s.depth() {
-                prefetch(part(n + 1));
-            }
-            let to = own.chunks_exact_mut(depth * PANEL);
-            for (from, to) in part(n).chunks(PANEL * PANEL).zip(to) {
-                turn(isa, from, PANEL, &mut to[n * PANEL * PANEL..][..PANEL * PANEL]);
-            }
-        }
+        turn_panels(isa, depth / PANEL, part, depth * PANEL, own);
         (own, depth)
     }
 }

@@ -2,10 +2,32 @@
 //! is half empty and weights are read once. The chains are those of the other way round.
 
 use super::matmul::row_tiles;
+use super::matmul_back::turn;
 use super::packed::PANEL;
-use super::simd::Isa;
+use super::simd::{Isa, prefetch};
 use super::tile::{Start, Tap, Taps, Tile};
 use crate::shared::Shared;
+
+/// Panels of a transposed matrix: what `part(n)` gives, a square of sixteen for each of them side by side, turned to place `n` of each panel
+/// of `to`, which are `size` long. `part(count)` is asked for ahead, if there is one.
+pub(super) fn turn_panels<'w>(
+    isa: Isa,
+    count: usize,
+    part: impl Fn(usize) -> Option<&'w [f32]>,
+    size: usize,
+    to: &mut [f32],
+) {
+    const SQUARE: usize = PANEL * PANEL;
+    for n in 0..count {
+        if let Some(next) = part(n + 1) {
+            prefetch(next);
+        }
+        let from = part(n).unwrap_or_default().chunks(SQUARE);
+        for (from, to) in from.zip(to.chunks_exact_mut(size)) {
+            turn(isa, from, PANEL, &mut to[n * SQUARE..][..SQUARE]);
+        }
+    }
+}
 
 /// A piece of the depth of `out[column][row] = start[row] + Σ w[row][k] · b[k][column]`, each chain in the order of its depth.
 pub(super) struct Turned<'a> {

@@ -1,7 +1,6 @@
 //! Matrix products with the packed weights of one point, as they are or transposed.
 
 use crate::kernels::matmul::row_tiles;
-use crate::kernels::matmul_back::turn;
 use crate::kernels::packed::PANEL;
 use std::ops::Range;
 
@@ -9,8 +8,8 @@ use std::ops::Range;
 use crate::kernels::simd::Neon;
 #[cfg(target_arch = "x86_64")]
 use crate::kernels::simd::{Avx2, Avx512};
-use crate::kernels::simd::{Isa, Portable, Simd, prefetch};
-use crate::kernels::turned::Turned;
+use crate::kernels::simd::{Isa, Portable, Simd};
+use crate::kernels::turned::{Turned, turn_panels};
 use crate::scratch::Buffer;
 
 /// `c = W · b`, or `c = Wᵀ · b` where `back`; `W` [rows, channels] lies as panels of sixteen rows, `[rows / 16][channels][16]`.
@@ -296,17 +295,10 @@ impl FewColumns<'_> {
             let outputs = (PANELS * PANEL).min(self.channels - first);
             // What the transposed panels take of one panel lies side by side.
             let part = |panel: usize| {
-                &self.w[(panel * self.channels + first) * PANEL..][..outputs * PANEL]
+                let at = (panel * self.channels + first) * PANEL;
+                (panel < panels).then(|| &self.w[at..][..outputs * PANEL])
             };
-            for panel in 0..panels {
-                if panel + 1 < panels {
-                    prefetch(part(panel + 1));
-                }
-                let to = transposed.chunks_exact_mut(size);
-                for (from, to) in part(panel).chunks(PANEL * PANEL).zip(to) {
-                    turn(isa, from, PANEL, &mut to[panel * PANEL * PANEL..][..PANEL * PANEL]);
-                }
-            }
+            turn_panels(isa, panels, part, size, &mut transposed);
             let w = (&transposed[..], panels * PANEL);
             self.panels(isa, w, self.rows, outputs, &mut c[first * self.width..]);
         }
