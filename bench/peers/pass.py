@@ -1,7 +1,7 @@
 """The OpenCV peer for PASS: findTransformECC, warpPerspective and SSIM on two CPU threads, as fast as Python with OpenCV and
 NumPy gets.
 
-    python pass.py FOLDER    a server: prints a "ready" line, then answers each line `SET VARIANT` on stdin with one JSON line, and
+    python pass.py FOLDER    a server: prints a "ready" line, then answers each line `SET VARIANT TIMES` on stdin with one JSON line, and
                              `memory` with this process's peak and what it had before the pairs; `quit` or end of input ends it
 
 FOLDER holds a file SET.pairs for each SET: the number of pairs, height, width and channels as 32-bit little-endian numbers, then
@@ -9,7 +9,7 @@ the 8-bit pixels of all origins and those of all perturbed images.
 
 The work is that of references/pass_reference.py: the homography from findTransformECC on grey images (50 iterations or a
 change below 1e-3, Gaussian filter of 5 pixels; the identity where OpenCV raises an error), the perturbed image warped by it, and
-SSIM in f64. The seconds include all from 8-bit pairs in memory to scores in memory.
+SSIM in f64. The seconds are those of all TIMES times and include all from 8-bit pairs in memory to scores in memory.
 
 VARIANTS, all with two threads:
     opencv      OpenCV's own threads
@@ -126,7 +126,7 @@ def in_process(name, ends):
     return scores(SETS[name][:, slice(*ends)])
 
 
-def measure(name, variant, processes):
+def measure(name, variant, times, processes):
     pairs = SETS[name]
     count = pairs.shape[1]
     workers = 1 if variant == "opencv" else THREADS
@@ -135,13 +135,14 @@ def measure(name, variant, processes):
     ends = [i * count // pieces for i in range(pieces + 1)]
     ends = list(zip(ends, ends[1:]))
     start = time.perf_counter()
-    if variant == "opencv":
-        found = [scores(pairs[:, slice(*piece)]) for piece in ends]
-    elif variant == "threads":
-        with ThreadPoolExecutor(workers) as pool:
-            found = list(pool.map(lambda piece: scores(pairs[:, slice(*piece)]), ends))
-    else:
-        found = processes.starmap(in_process, [(name, piece) for piece in ends], chunksize=1)
+    for _ in range(times):
+        if variant == "opencv":
+            found = [scores(pairs[:, slice(*piece)]) for piece in ends]
+        elif variant == "threads":
+            with ThreadPoolExecutor(workers) as pool:
+                found = list(pool.map(lambda piece: scores(pairs[:, slice(*piece)]), ends))
+        else:
+            found = processes.starmap(in_process, [(name, piece) for piece in ends], chunksize=1)
     seconds = time.perf_counter() - start
     return {"seconds": seconds, "scores": np.concatenate(found).tolist()}
 
@@ -168,10 +169,11 @@ def serve(processes, keeps_memory, before):
         if words == ["memory"]:
             say({"peak": memory(), "before": before})
             continue
-        if len(words) != 2 or words[0] not in SETS or words[1] not in VARIANTS:
-            say({"error": f"{line.strip()}: wanted {' or '.join(SETS)}, then {' or '.join(VARIANTS)}"})
-            continue
-        say(measure(*words, processes))
+        match words:
+            case [name, variant, times] if name in SETS and variant in VARIANTS and times.isdecimal() and int(times):
+                say(measure(name, variant, int(times), processes))
+            case _:
+                say({"error": f"{line.strip()}: wanted {' or '.join(SETS)}, then {' or '.join(VARIANTS)}, then a number"})
 
 
 def main():

@@ -17,8 +17,11 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
-/// Rounds in which each side takes its turn, and runs of one turn.
+/// Rounds in which each side takes its turn.
 const ROUNDS: usize = 5;
+/// Runs of one turn: as many as take this many seconds here, but at least so many. Threads that have slept can be a tick of the
+/// system's scheduler away from the processors they should have.
+const TURN: f64 = 0.5;
 const RUNS: usize = 5;
 const THREADS: usize = 2;
 const SCRIPT: &str = "networks.py";
@@ -192,24 +195,28 @@ fn measure(at: usize, folder: &Path, peer: &mut Peer) -> Goal<'static> {
     let alone = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
     job.run();
     alone.install(|| job.run());
+    let runs = RUNS.max((TURN / job.run()) as usize);
     let (mut two, mut one, mut rates, mut shares) = (vec![], vec![], vec![], vec![]);
     let mut theirs = LAYOUTS.map(|_| Vec::new());
     for _ in 0..ROUNDS {
         // The first one after the other side's turn is a warm-up, here and there.
-        let turn: Vec<f64> = (0..=RUNS).map(|_| job.run()).skip(1).collect();
+        let turn: Vec<f64> = (0..=runs).map(|_| job.run()).skip(1).collect();
         let rate = operations / median(turn.clone());
         rates.push(rate);
         shares.push(rate / peak::peak(THREADS));
         two.extend(turn);
-        one.extend((0..=RUNS).map(|_| alone.install(|| job.run())).skip(1));
+        one.extend((0..=runs).map(|_| alone.install(|| job.run())).skip(1));
         for (taken, layout) in theirs.iter_mut().zip(LAYOUTS) {
-            let answer = peer.ask(&line(work, layout, RUNS + 1));
+            let answer = peer.ask(&line(work, layout, runs + 1));
             let seconds = answer["seconds"].as_array().unwrap();
             taken.extend(seconds[1..].iter().map(|s| s.as_f64().unwrap()));
         }
     }
     let (two, one, share) = (median(two), median(one), median(shares));
-    println!("\n{}; loaded in {load:.2} s, PyTorch {their_load:.2} s", work.title);
+    println!(
+        "\n{}, {runs} runs a turn; loaded in {load:.2} s, PyTorch {their_load:.2} s",
+        work.title
+    );
     let row =
         |who: &str, taken: f64, more: &str| println!("  {who:<32} {:>8.1} ms{more}", taken * 1e3);
     let more = format!("  {:.0} GFLOP/s, {:.1} % of peak", median(rates) / 1e9, 100.0 * share);
