@@ -9,3 +9,11 @@ pub(crate) fn map<T: Send, R: Send>(items: Vec<T>, f: impl Fn(T) -> R + Send + S
     }
     items.into_iter().map(f).collect()
 }
+
+/// Calls `f` on a thread of the pool: loop after loop is begun there without waking a thread each time.
+pub(crate) fn inside<R: Send>(f: impl FnOnce() -> R + Send) -> R {
+    #[cfg(feature = "parallel")]
+    return rayon::scope(|_| f());
+    #[cfg(not(feature = "parallel"))]
+    f()
+}

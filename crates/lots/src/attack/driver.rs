@@ -94,7 +94,7 @@ impl Iterator for Attacks<'_> {
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.ready.is_empty() && !self.attacks.is_empty() {
-            self.ready = self.run_some().unwrap_or_else(|e| [Err(e)].into());
+            self.ready = parallel::inside(|| self.run_some()).unwrap_or_else(|e| [Err(e)].into());
         }
         let next = self.ready.pop_front();
         if matches!(next, Some(Err(_))) {
