@@ -21,9 +21,15 @@ pub(crate) fn for_each(parallel: bool, n: usize, f: impl Fn(usize) + Send + Sync
     (0..n).for_each(f);
 }
 
-/// Floats below which a loop over them is not worth splitting (multiply-adds are cheaper: eight times as many): waking
-/// a thread costs some microseconds.
+/// So many floats are much.
 pub(crate) const WORTH: usize = 1 << 17;
+
+/// Whether a loop over so many floats is worth splitting (multiply-adds are cheaper: eight of them are one). Waking a thread costs some
+/// microseconds; those of [`inside`] are awake.
+pub(crate) fn worth(floats: usize) -> bool {
+    const AWAKE: usize = 1 << 13;
+    floats > if calls_loops() { AWAKE } else { WORTH }
+}
 
 /// Tasks that a loop is cut into, where it can be: they keep threads evenly busy.
 pub(crate) const TASKS: usize = 16;

@@ -116,10 +116,10 @@ impl Drop for Over<'_> {
 /// next. Who is done takes from the ends of the others' runs.
 pub(crate) struct Team {
     /// What nobody has taken yet of each thread's run: [`Left`].
-    left: Vec<AtomicU64>,
+    left: Vec<Apart<AtomicU64>>,
     /// The body of the loop, as long as not all of its indices are finished.
     body: UnsafeCell<Option<Body>>,
-    finished: AtomicUsize,
+    finished: Apart<AtomicUsize>,
     panicked: Mutex<Option<Box<dyn Any + Send>>>,
     /// Followers on the watch.
     following: AtomicUsize,
@@ -130,6 +130,10 @@ type Body = *const (dyn Fn(usize) + Sync);
 
 // SAFETY: `body` is written by the leader while no index can be taken, and read by who has taken one; see `Leader::run`.
 unsafe impl Sync for Team {}
+
+/// In lines of the cache of its own: threads that write neighbours would take the line from each other with every write.
+#[repr(align(128))]
+struct Apart<T>(T);
 
 /// The indices `first..end`. A word with some left is of the loop that runs now: the leader writes the next loop's only when none are left.
 #[derive(Clone, Copy)]
@@ -163,16 +167,16 @@ impl Leader<'_> {
         };
         // SAFETY: nobody reads it: all indices of the last loop are finished, and none can be taken before `left` has changed.
         unsafe { *team.body.get() = Some(body) };
-        team.finished.store(0, Ordering::Relaxed);
+        team.finished.0.store(0, Ordering::Relaxed);
         let threads = team.left.len();
         for (i, left) in team.left.iter().enumerate() {
             // The leader has the first indices, even if they are fewer than threads.
             let [first, end] = [i, i + 1].map(|i| (i * n).div_ceil(threads) as u32);
-            left.store(Left { first, end }.packed(), Ordering::Release);
+            left.0.store(Left { first, end }.packed(), Ordering::Release);
         }
-        while team.take_part(0) {}
+        team.take_part(0);
         let mut looks = 0;
-        while team.finished.load(Ordering::Acquire) < n {
+        while team.finished.0.load(Ordering::Acquire) < n {
             pause(&mut looks);
         }
         let panicked = team.panicked.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -185,34 +189,39 @@ impl Leader<'_> {
 impl Team {
     fn new(threads: usize) -> Self {
         Self {
-            left: (0..threads).map(|_| AtomicU64::new(0)).collect(),
+            left: (0..threads).map(|_| Apart(AtomicU64::new(0))).collect(),
             body: UnsafeCell::new(None),
-            finished: AtomicUsize::new(0),
+            finished: Apart(AtomicUsize::new(0)),
             panicked: Mutex::new(None),
             following: AtomicUsize::new(0),
             over: AtomicBool::new(false),
         }
     }
 
-    /// Takes an index, of thread number `me` if it has some left, and calls the body; false if there is none.
+    /// Calls the body for indices, those of thread number `me` first, until none are left; false if there were none.
     fn take_part(&self, me: usize) -> bool {
-        let Some(index) = self.take(me) else { return false };
-        // SAFETY: the leader waits for this index, so the body is there and stays; it was written before `left`.
-        let body = unsafe { (*self.body.get()).map(|body| &*body) };
+        let Some(first) = self.take(me) else { return false };
         let _follows = Placed::new(Place::Follows);
-        if let Some(body) = body
-            && let Err(payload) = catch_unwind(AssertUnwindSafe(|| body(index)))
-        {
-            *self.panicked.lock().unwrap_or_else(PoisonError::into_inner) = Some(payload);
+        // SAFETY: the leader waits for the index, so the body is there and stays until it is counted; it was written before `left`.
+        let body = unsafe { (*self.body.get()).map(|body| &*body) };
+        let (mut next, mut done) = (Some(first), 0);
+        while let Some(index) = next {
+            if let Some(body) = body
+                && let Err(payload) = catch_unwind(AssertUnwindSafe(|| body(index)))
+            {
+                *self.panicked.lock().unwrap_or_else(PoisonError::into_inner) = Some(payload);
+            }
+            done += 1;
+            next = self.take(me);
         }
-        self.finished.fetch_add(1, Ordering::Release);
+        self.finished.0.fetch_add(done, Ordering::Release);
         true
     }
 
     fn take(&self, me: usize) -> Option<usize> {
         let (before, from_me) = self.left.split_at(me);
         for (i, left) in from_me.iter().chain(before).enumerate() {
-            let mut bits = left.load(Ordering::Acquire);
+            let mut bits = left.0.load(Ordering::Acquire);
             loop {
                 let mut now = Left::unpacked(bits);
                 if now.first >= now.end {
@@ -226,7 +235,7 @@ impl Team {
                     now.end
                 };
                 let (done, seen) = (Ordering::AcqRel, Ordering::Acquire);
-                match left.compare_exchange_weak(bits, now.packed(), done, seen) {
+                match left.0.compare_exchange_weak(bits, now.packed(), done, seen) {
                     Ok(_) => return Some(taken as usize),
                     Err(other) => bits = other,
                 }

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::network::{Cotangent, LayerId, ReluRule};
 use crate::ops::{Kept, Operator, Run};
-use crate::parallel::{WORTH, for_each_chunk, map};
+use crate::parallel::{WORTH, for_each_chunk, map, worth};
 use crate::scratch::Buffer;
 use crate::shared::Shared;
 
@@ -113,7 +113,7 @@ impl<'g> Sweep<'g> {
         let elements = values[0].elements();
         let mut out = vec![0.0; rows.len() * elements];
         if let Some(input) = &gradients[0] {
-            for_each_chunk(parallel && input.len() > WORTH, &mut out, elements, |at, row| {
+            for_each_chunk(parallel && worth(input.len()), &mut out, elements, |at, row| {
                 let group = &input[at / lanes * elements * lanes..][..elements * lanes];
                 gather(run.isa, group, at % lanes, lanes, row);
             });

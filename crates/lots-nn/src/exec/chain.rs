@@ -4,7 +4,7 @@
 use crate::graph::Graph;
 use crate::kernels::{LANES, add};
 use crate::ops::{Keeper, Keeps, Kept, Operator, Run};
-use crate::parallel::{TASKS, WORTH, for_each, share, threads};
+use crate::parallel::{TASKS, for_each, share, threads, worth};
 use crate::scratch::Buffer;
 use crate::shared::Shared;
 use std::ops::Range;
@@ -215,7 +215,7 @@ impl Span {
                 }
             }
         };
-        if !self.run.parallel || self.elements * lanes <= WORTH {
+        if !self.run.parallel || !worth(self.elements * lanes) {
             return work(&mut std::iter::once(0..self.elements));
         }
         let strips = threads();

@@ -6,7 +6,7 @@ use crate::graph::{Graph, Value};
 use crate::kernels::{LANES, interleave_lanes, versioned};
 use crate::network::{LayerId, ReluRule};
 use crate::ops::{Keeper, Keeps, Kept, Operator, Run};
-use crate::parallel::{WORTH, for_each_chunk, map};
+use crate::parallel::{WORTH, for_each_chunk, map, worth};
 use crate::scratch::Buffer;
 use crate::shared::Shared;
 use ndarray::ArrayView4;
@@ -382,7 +382,7 @@ pub(crate) fn lay_abreast(run: Run, images: &[&[f32]], group: &mut [f32]) {
     if run.lanes != LANES {
         return images.iter().for_each(|image| group.copy_from_slice(image));
     }
-    for_each_chunk(run.parallel && group.len() > WORTH, group, CHUNK * LANES, |n, group| {
+    for_each_chunk(run.parallel && worth(group.len()), group, CHUNK * LANES, |n, group| {
         let elements = group.len() / LANES;
         let images: Vec<&[f32]> = images.iter().map(|i| &i[n * CHUNK..][..elements]).collect();
         interleave_lanes(run.isa, &images, group);

@@ -2,14 +2,14 @@
 
 use crate::kernels::add;
 use crate::ops::{Keeper, Kept, Operator, Run};
-use crate::parallel::{TASKS, WORTH, for_each_chunk, map, share};
+use crate::parallel::{TASKS, for_each_chunk, map, share, worth};
 use crate::scratch::Buffer;
 
 /// How many parts each task takes, where splitting is possible and worth it.
 fn deal(op: &dyn Operator, run: Run, work: usize) -> Option<Vec<usize>> {
     let parts = op.parts();
     let tasks = TASKS.min(parts);
-    let worth = run.parallel && tasks > 1 && work > WORTH;
+    let worth = run.parallel && tasks > 1 && worth(work);
     worth.then(|| (0..tasks).map(|t| share(parts, t, tasks).len()).collect())
 }
 
@@ -90,7 +90,7 @@ pub(super) fn vjp(
 /// Adds `more` to a cotangent.
 pub(super) fn add_to(run: Run, sum: &mut [f32], more: &Buffer) {
     const CHUNK: usize = 1 << 15;
-    for_each_chunk(run.parallel && sum.len() > WORTH, sum, CHUNK, |i, sum| {
+    for_each_chunk(run.parallel && worth(sum.len()), sum, CHUNK, |i, sum| {
         add(run.isa, &more[i * CHUNK..], sum);
     });
 }

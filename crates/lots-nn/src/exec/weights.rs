@@ -6,7 +6,7 @@ use crate::graph::Graph;
 use crate::kernels::LANES;
 use crate::network::ReluRule;
 use crate::ops::{Kept, Operator, Run};
-use crate::parallel::{WORTH, map};
+use crate::parallel::{map, worth};
 use crate::scratch::Buffer;
 use ndarray::ArrayView4;
 
@@ -130,7 +130,7 @@ impl Back<'_> {
             .filter_map(|(i, _)| gradients[nodes[*i].output].take().map(|g| (nodes[*i].output, g)))
             .collect();
         let work: usize = ops.iter().map(|(i, _)| values[nodes[*i].output].elements()).sum();
-        let split = work * LANES * groups > WORTH;
+        let split = worth(work * LANES * groups);
         let parts = map(split, (0..groups).collect(), |group| self.group(ops, group, &made));
         for part in &parts {
             for (i, weights) in &part.weights {

@@ -6,7 +6,7 @@ use super::simd::Isa;
 use super::single::{Weights, few_pixels, has_few_pixels, single};
 use super::tile::{DOT, Dot, Start, Tap, Taps, Tile};
 use super::{LANES, versioned};
-use crate::parallel::{TASKS, WORTH, for_each, share};
+use crate::parallel::{TASKS, for_each, share, worth};
 use crate::scratch::Buffer;
 use crate::shared::Shared;
 use std::ops::Range;
@@ -155,7 +155,7 @@ fn lane_blocked(
 ) {
     let b_step = if s.channels == 1 { s.dilation[1] } else { s.plane() };
     let y = Shared::new(y);
-    let parallel = parallel && s.rows * s.depth() * s.pixels() * LANES > 8 * WORTH;
+    let parallel = parallel && worth(s.rows * s.depth() * s.pixels() * LANES / 8);
     let panels = s.rows.div_ceil(PANEL);
     let parts = if parallel { TASKS.div_ceil(panels) } else { 1 };
     // What is larger, pixels or weights, each thread reads only some of.
@@ -372,7 +372,7 @@ pub(crate) fn conv_columns_back(
     let wide = if lanes == LANES { width } else { width.div_ceil(PANEL) };
     let places: Vec<usize> = (0..wide).map(|v| v * PANEL).collect();
     let outputs = s.kernel[1] * s.channels;
-    let parallel = parallel && s.rows * s.depth() * s.pixels() * lanes > 8 * WORTH;
+    let parallel = parallel && worth(s.rows * s.depth() * s.pixels() * lanes / 8);
     let tasks = if parallel { TASKS.min(s.input[0]) } else { 1 };
     // A single image's rows, each with room for whole vectors.
     let mut padded =

@@ -6,7 +6,7 @@ use super::packed::{PANEL, Packed};
 use super::simd::Isa;
 use super::tile::{Start, Tap, Taps, Tile};
 use super::{LANES, versioned};
-use crate::parallel::{WORTH, for_each};
+use crate::parallel::{for_each, worth};
 use crate::shared::Shared;
 
 /// Depth of one pass: sixteen packed rows of it stay in the first-level cache.
@@ -37,7 +37,7 @@ pub(crate) fn matmul(
         }
         return;
     }
-    let parallel = parallel && w.rows * x.len() > 8 * WORTH;
+    let parallel = parallel && worth(w.rows * x.len() / 8);
     let y = Shared::new(y);
     let panels = w.rows.div_ceil(PANEL);
     if lanes == LANES {
@@ -177,7 +177,7 @@ pub(crate) fn matmul_weight_gradient(
     );
     let taps: Taps =
         (0..groups).map(|i| Tap { a: i * rows * LANES, b: i * LANES * depth }).collect();
-    let parallel = parallel && rows * x_rows.len() > 8 * WORTH;
+    let parallel = parallel && worth(rows * x_rows.len() / 8);
     let full = depth / PANEL;
     let out = Shared::new(dw);
     let tiles: Vec<_> = row_tiles(rows, isa.tile_rows()).collect();

@@ -10,7 +10,7 @@ use super::simd::Neon;
 use super::simd::{Avx2, Avx512};
 use super::simd::{Isa, Portable, Simd};
 use super::tile::{Start, Tap, Taps, Tile};
-use crate::parallel::{WORTH, for_each};
+use crate::parallel::{for_each, worth};
 use crate::scratch::Buffer;
 use crate::shared::Shared;
 
@@ -39,7 +39,7 @@ pub(crate) fn matmul_back(
     if dx.is_empty() {
         return;
     }
-    let parallel = parallel && w.depth * g.len() > 8 * WORTH;
+    let parallel = parallel && worth(w.depth * g.len() / 8);
     let dx = Shared::new(dx);
     if lanes == LANES {
         for_each(parallel, w.depth.div_ceil(LANE_COLUMNS), |task| {

@@ -2,7 +2,7 @@
 
 use super::lanes::interleave_lanes;
 use super::simd::Isa;
-use crate::parallel::{WORTH, for_each_chunk};
+use crate::parallel::{for_each_chunk, worth};
 use crate::scratch::Buffer;
 
 /// Rows of one packed panel.
@@ -37,7 +37,7 @@ impl Packed {
     pub(crate) fn fill(&mut self, parallel: bool, at: impl Fn(usize, usize) -> f32 + Send + Sync) {
         self.data.resize(self.rows.div_ceil(PANEL) * self.depth * PANEL, 0.0);
         let all = self.rows;
-        let parallel = parallel && self.data.len() > WORTH;
+        let parallel = parallel && worth(self.data.len());
         for_each_chunk(parallel, &mut self.data, self.depth * PANEL, |p, panel| {
             let rows = PANEL.min(all - p * PANEL);
             for (k, column) in panel.chunks_exact_mut(PANEL).enumerate() {
@@ -51,7 +51,7 @@ impl Packed {
     /// Packs a matrix that lies [rows][depth] in `data`, in its own memory.
     pub(crate) fn from_rows(parallel: bool, rows: usize, depth: usize, mut data: Vec<f32>) -> Self {
         data.resize(rows.div_ceil(PANEL) * depth * PANEL, 0.0);
-        let parallel = parallel && data.len() > WORTH;
+        let parallel = parallel && worth(data.len());
         for_each_chunk(parallel, &mut data, depth * PANEL, |_, panel| {
             // Rows behind the last one are zeros already.
             let mut rows = Buffer::dirty(panel.len());
@@ -86,7 +86,7 @@ impl Packed {
     pub(crate) fn fill_columns(&mut self, parallel: bool, from: &[f32]) {
         let all = self.rows;
         self.data.resize(self.rows.div_ceil(PANEL) * self.depth * PANEL, 0.0);
-        let parallel = parallel && self.data.len() > WORTH;
+        let parallel = parallel && worth(self.data.len());
         for_each_chunk(parallel, &mut self.data, self.depth * PANEL, |p, panel| {
             let rows = PANEL.min(all - p * PANEL);
             for (to, from) in panel.chunks_exact_mut(PANEL).zip(from.chunks_exact(all)) {
@@ -99,7 +99,7 @@ impl Packed {
     pub(crate) fn fill_rows(&mut self, parallel: bool, from: &[f32]) {
         let depth = self.depth;
         self.data.resize(self.rows.div_ceil(PANEL) * self.depth * PANEL, 0.0);
-        let parallel = parallel && self.data.len() > WORTH;
+        let parallel = parallel && worth(self.data.len());
         for_each_chunk(parallel, &mut self.data, depth * PANEL, |p, panel| {
             fill_panel(&from[p * PANEL * depth..], depth, panel);
         });

@@ -7,7 +7,7 @@ use super::simd::Isa;
 use super::tile::{Start, Tap, Taps, Tile};
 use super::turned::{Turned, turn_panels};
 use super::versioned;
-use crate::parallel::{TASKS, WORTH, for_each, share};
+use crate::parallel::{TASKS, for_each, share, threads, worth};
 use crate::scratch::Buffer;
 use crate::shared::Shared;
 use std::ops::Range;
@@ -17,8 +17,6 @@ const DEPTH: usize = 128;
 /// Vectors of pixels in one packed piece, and the pixels themselves.
 const VECTORS: usize = 4;
 const WIDE: usize = VECTORS * PANEL;
-/// The rows that one task should have at least: each packs its pixels anew.
-const ROWS: usize = 64;
 
 /// `y = bias + W ∗ x` for one convolution group of one image: the operands of [`conv_valid`](super::conv_valid).
 pub(super) fn single(
@@ -33,10 +31,14 @@ pub(super) fn single(
     if has_few_pixels(s) {
         return few_pixels(isa, parallel, s, &Weights::Packed(w), bias, x, y);
     }
-    let pieces: Vec<_> = row_tiles(s.pixels().div_ceil(PANEL), VECTORS).collect();
+    let vectors = s.pixels().div_ceil(PANEL);
+    let panels = s.rows.div_ceil(PANEL);
+    let (parallel, parts) = parts(parallel, s);
+    let tasks = tasks(vectors, parts);
     let y = Shared::new(y);
-    each_part(parallel, s, pieces.len(), |piece, panels| {
-        let (first, count) = pieces[piece];
+    for_each(parallel, tasks.len(), |task| {
+        let (first, count, part) = tasks[task];
+        let panels = part.map_or(0..panels, |part| share(panels, part, parts));
         Piece::new(s, first * PANEL, count).run(isa, w, bias, panels, x, y);
     });
 }
@@ -67,22 +69,37 @@ pub(super) fn few_pixels(
 ) {
     let y = Shared::new(y);
     let piece = Piece::new(s, 0, s.pixels().div_ceil(PANEL));
-    each_part(parallel, s, 1, |_, panels| piece.run_turned(isa, w, bias, panels, x, y));
+    let panels = s.rows.div_ceil(PANEL);
+    let (parallel, parts) = parts(parallel, s);
+    let parts = parts.min(panels);
+    for_each(parallel, parts, |part| {
+        piece.run_turned(isa, w, bias, share(panels, part, parts), x, y);
+    });
 }
 
-/// Calls `f(piece, panels)` for all panels of weights of each of `pieces` pieces of the pixels.
-fn each_part(
-    parallel: bool,
-    s: &ConvShape,
-    pieces: usize,
-    f: impl Fn(usize, Range<usize>) + Send + Sync,
-) {
-    let parallel = parallel && s.rows * s.depth() * s.pixels() > 8 * WORTH;
-    // A power of two, so that the parts are alike.
-    let parts = TASKS.div_ceil(pieces).min(s.rows / ROWS).max(1);
-    let parts = if parallel { 1 << parts.ilog2() } else { 1 };
-    let panels = s.rows.div_ceil(PANEL);
-    for_each(parallel, pieces * parts, |task| f(task / parts, share(panels, task % parts, parts)));
+/// Whether a convolution is split, and into how many parts: each packs its pixels anew, so there is one for a thread.
+fn parts(parallel: bool, s: &ConvShape) -> (bool, usize) {
+    let parallel = parallel && worth(s.rows * s.depth() * s.pixels() / 8);
+    (parallel, if parallel { threads().min(TASKS) } else { 1 })
+}
+
+/// What `parts` threads do of so many vectors of pixels: (first vector, vectors, part of the weights' rows if not all), the first thread's
+/// tasks first, so many for each thread.
+///
+/// Threads have pixels of their own, as many each; what is left over is everyone's, who has a part of the rows there.
+fn tasks(vectors: usize, parts: usize) -> Vec<(usize, usize, Option<usize>)> {
+    let mut own = vectors / parts;
+    // One or two vectors alone would fill the register tile badly.
+    if (1..3).contains(&(vectors % parts)) && own > 1 {
+        own -= 1;
+    }
+    let common = own * parts;
+    let tasks = (0..parts).flat_map(|part| {
+        let whole = row_tiles(own, VECTORS).map(move |(first, n)| (part * own + first, n, None));
+        let shared = row_tiles(vectors - common, VECTORS);
+        whole.chain(shared.map(move |(first, n)| (common + first, n, Some(part))))
+    });
+    tasks.collect()
 }
 
 impl Weights<'_> {
@@ -312,4 +329,69 @@ fn every_other(from: &[f32], to: &mut [f32]) {
     to.iter_mut().zip(pairs).for_each(|(to, pair)| *to = pair[0]);
     // Behind the last pair there may be one more.
     to.iter_mut().skip(pairs.len()).zip(rest).for_each(|(to, x)| *to = *x);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parallel::inside;
+
+    #[test]
+    fn each_row_of_each_vector_is_one_task() {
+        for parts in 1..=TASKS {
+            for vectors in 1..100 {
+                let tasks = tasks(vectors, parts);
+                assert!(tasks.len().is_multiple_of(parts), "{vectors} {parts}");
+                let mut seen = vec![0; vectors * parts];
+                for &(first, count, part) in &tasks {
+                    assert!((1..=VECTORS).contains(&count));
+                    for vector in first..first + count {
+                        let all = part.map_or(0..parts, |part| part..part + 1);
+                        all.for_each(|part| seen[vector * parts + part] += 1);
+                    }
+                }
+                assert!(seen.iter().all(|&n| n == 1), "{vectors} {parts}");
+            }
+        }
+    }
+
+    #[test]
+    fn threads_change_no_bit() {
+        let number = |at: usize| (at * 7919 % 1009) as f32 / 500.0 - 1.0;
+        for [channels, rows, height, width, kernel, stride] in [
+            [33, 70, 11, 13, 3, 1],
+            [80, 40, 20, 14, 1, 1],
+            [17, 50, 9, 21, 5, 2],
+            [64, 130, 7, 7, 1, 1],
+        ] {
+            let s = ConvShape {
+                groups: 1,
+                channels,
+                rows,
+                kernel: [kernel; 2],
+                stride: [stride; 2],
+                dilation: [1, 1],
+                input: [(height - 1) * stride + kernel, (width - 1) * stride + kernel],
+                inside: [[0, 0]; 2],
+                output: [height, width],
+            };
+            let w = Packed::new(false, rows, s.depth(), |row, k| number(row * s.depth() + k));
+            let x: Vec<f32> = (0..channels * s.plane()).map(number).collect();
+            let bias: Vec<f32> = (0..rows).map(number).collect();
+            for isa in Isa::available() {
+                let run = |threads: usize| {
+                    let mut y = vec![f32::NAN; rows * s.pixels()];
+                    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+                    pool.unwrap().install(|| {
+                        inside(|| single(isa, true, &s, &w, Some(&bias), &x, &mut y));
+                    });
+                    y.into_iter().map(f32::to_bits).collect::<Vec<_>>()
+                };
+                let alone = run(1);
+                for threads in [2, 3, 7] {
+                    assert_eq!(run(threads), alone, "{threads} threads, {height} x {width}");
+                }
+            }
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use super::Run;
 use super::columns::sums;
 use crate::kernels::{LANES, add};
-use crate::parallel::{TASKS, WORTH, for_each_chunk};
+use crate::parallel::{TASKS, for_each_chunk, worth};
 use crate::scratch::Buffer;
 use crate::tensor::Tensor;
 use std::ops::Range;
@@ -144,7 +144,7 @@ impl Plan<2> {
             firsts: std::array::from_fn(|n| piece.firsts[n] - behind(n)),
             ..piece
         };
-        if !run.parallel || output.len() <= WORTH {
+        if !run.parallel || !worth(output.len()) {
             let mut tiles = Tiles::default();
             return self.pieces_of(elements, most, |piece| {
                 let piece = counted(piece);

@@ -6,7 +6,7 @@
 use super::padded::Plane;
 use super::{Run, Window};
 use crate::kernels::{ConvShape, Packed, conv_of_adjoint, conv_valid, takes_adjoint};
-use crate::parallel::{TASKS, WORTH, for_each, share};
+use crate::parallel::{TASKS, for_each, share, worth};
 use crate::scratch::Buffer;
 use crate::shared::Shared;
 use std::sync::OnceLock;
@@ -174,7 +174,7 @@ impl Part {
         let ([y, x], lanes) = (&self.axes, run.lanes);
         let (plane, line) = (w.input[0] * w.input[1], x.places * lanes);
         let planes = gradient.len() / (plane * lanes);
-        let parallel = run.parallel && own.len() > WORTH;
+        let parallel = run.parallel && worth(own.len());
         let tasks = if parallel { TASKS.min(y.places) } else { 1 };
         let gradient = Shared::new(gradient);
         // Each thread has rows of its own of all planes.

@@ -4,7 +4,7 @@ use super::{Keeper, Kept, Operator, Parameter, Run, weight_and_bias};
 use crate::kernels::{
     LANES, Packed, matmul, matmul_back, matmul_weight_gradient, transpose_lanes, versioned,
 };
-use crate::parallel::{WORTH, for_each_chunk};
+use crate::parallel::{for_each_chunk, worth};
 use crate::scratch::Buffer;
 use crate::tensor::Tensor;
 use std::borrow::Cow;
@@ -217,7 +217,7 @@ impl Operator for Linear {
 /// `sums[row] += Σ` over groups and `length` numbers of `x`, `[group][row][length]`; sixty-four partial sums each.
 pub(crate) fn add_row_sums(run: Run, x: &[f32], rows: usize, length: usize, sums: &mut [f32]) {
     // Sixteen rows to a task; small sums stay on one thread.
-    for_each_chunk(run.parallel && x.len() > WORTH, sums, 16, |task, sums| {
+    for_each_chunk(run.parallel && worth(x.len()), sums, 16, |task, sums| {
         for (i, sum) in sums.iter_mut().enumerate() {
             for group in x.chunks_exact(rows * length) {
                 *sum += lane_sum(run.isa, &group[(task * 16 + i) * length..][..length]);

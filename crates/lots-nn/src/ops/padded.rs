@@ -1,7 +1,7 @@
 //! Planes copied to the middle of other planes.
 
 use super::Run;
-use crate::parallel::{TASKS, WORTH, for_each, share};
+use crate::parallel::{TASKS, for_each, share, worth};
 use crate::shared::Shared;
 
 /// Where the numbers that two planes share lie in one of them.
@@ -22,7 +22,7 @@ impl Plane {
         };
         let (rows, columns, lanes) = (shared(0), shared(1), run.lanes);
         let ([height, width], [top, left]) = (self.size, self.first);
-        let parallel = run.parallel && to.len() > WORTH;
+        let parallel = run.parallel && worth(to.len());
         let tasks = if parallel { TASKS.min(height) } else { 1 };
         let to = Shared::new(to);
         // Each thread has rows of its own of all planes.

@@ -3,7 +3,7 @@
 use super::broadcast::element_map;
 use super::{Keeper, Keeps, Kept, Operator, Run};
 use crate::kernels::{Isa, LANES, Packed, add, interleave_lanes, matmul, transpose_lanes};
-use crate::parallel::{WORTH, for_each_chunk};
+use crate::parallel::{for_each_chunk, worth};
 use crate::scratch::Buffer;
 use crate::tensor::Tensor;
 
@@ -121,7 +121,7 @@ impl Product {
     ) {
         let all = out.len() / size;
         let work = all * size.max(self.matrix_size(0)).max(self.matrix_size(1));
-        let split = run.parallel && all > 1 && work > WORTH;
+        let split = run.parallel && all > 1 && worth(work);
         for_each_chunk(split, out, size, |i, out| {
             f(i / matrices, i % matrices, run.parallel && !split, out);
         });

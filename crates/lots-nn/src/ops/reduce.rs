@@ -2,7 +2,7 @@
 
 use super::{Keeper, Keeps, Kept, Operator, Run};
 use crate::kernels::{LANES, versioned};
-use crate::parallel::{WORTH, for_each_chunk};
+use crate::parallel::{for_each_chunk, worth};
 
 /// What is made of the elements that fall together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -168,7 +168,7 @@ impl Operator for Reduce {
         let columns = self.places.inner * lanes;
         // Some blocks of outputs to a task.
         let blocks = self.places.bases.len().div_ceil(64);
-        for_each_chunk(run.parallel && x.len() > WORTH, output, blocks * columns, |task, y| {
+        for_each_chunk(run.parallel && worth(x.len()), output, blocks * columns, |task, y| {
             let bases = &self.places.bases[task * blocks..];
             fold(run.isa, self.fold, &self.places, bases, lanes, x, y);
         });

@@ -17,7 +17,7 @@ mod transform;
 use super::LANES;
 use super::packed::{PANEL, Packed};
 use super::simd::Isa;
-use crate::parallel::{WORTH, for_each};
+use crate::parallel::{for_each, worth};
 use crate::scratch::Buffer;
 use crate::shared::Shared;
 use std::cell::RefCell;
@@ -214,7 +214,7 @@ impl Winograd {
         let places = read.count().div_ceil(LANES / read.lanes);
         let blocks = places.div_ceil((BLOCK / self.place_size(way)).max(4));
         let most = places.div_ceil(blocks.max(1));
-        let worth = self.points() * self.points() * from * to * most * PANEL > 8 * WORTH;
+        let worth = worth(self.points() * self.points() * from * to * most * PANEL / 8);
         let call = Call { parallel: parallel && worth, ..*call };
         if way.back {
             for_each(call.parallel, to, |channel| {

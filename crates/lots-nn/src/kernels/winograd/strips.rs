@@ -7,7 +7,7 @@
 use super::patches::{Patches, Region};
 use super::{Call, LANES, TILE, Winograd};
 use crate::kernels::simd::Isa;
-use crate::parallel::{WORTH, for_each, map, share, threads};
+use crate::parallel::{for_each, map, share, threads, worth};
 use crate::scratch::Buffer;
 use crate::shared::Shared;
 use std::ops::Range;
@@ -31,7 +31,7 @@ impl Winograd {
             && patches.lanes == LANES
             && self.stored.is_some()
             && places / threads >= least
-            && places * work > 8 * WORTH;
+            && worth(places * work / 8);
         strips.then(|| (0..threads).map(|t| share(places, t, threads)).collect())
     }
 
