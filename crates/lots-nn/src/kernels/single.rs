@@ -5,7 +5,7 @@ use super::matmul::row_tiles;
 use super::packed::{PANEL, Packed};
 use super::simd::Isa;
 use super::tile::{Start, Tap, Taps, Tile};
-use super::turned::{Turned, turn_panels};
+use super::turned::{Run, Turned, turn_panels};
 use super::versioned;
 use crate::parallel::{TASKS, for_each, share, threads, worth};
 use crate::scratch::Buffer;
@@ -14,6 +14,8 @@ use std::ops::Range;
 
 /// Depth of one packed piece of the input: with its pixels and sixteen rows of weights it stays in the first-level cache.
 const DEPTH: usize = 128;
+/// The same where pixels are few: several panels of weights stay there, too.
+const TURNED: usize = 128;
 /// Vectors of pixels in one packed piece, and the pixels themselves.
 const VECTORS: usize = 4;
 const WIDE: usize = VECTORS * PANEL;
@@ -135,16 +137,8 @@ struct Piece<'s> {
     shape: &'s ConvShape,
     first: usize,
     pixels: usize,
+    /// Pixels that lie one behind the other, and where the first one's top left tap lies in a plane of the input.
     runs: Vec<Run>,
-}
-
-/// Pixels that lie one behind the other in a row of the output.
-struct Run {
-    /// The first one's place among the pixels of the piece.
-    to: usize,
-    /// Where its top left tap lies in a plane of the input.
-    from: usize,
-    pixels: usize,
 }
 
 impl<'s> Piece<'s> {
@@ -158,10 +152,10 @@ impl<'s> Piece<'s> {
             let length = (shape.output[1] - column).min(pixels - to);
             match runs.last_mut() {
                 // Whole rows without padding between them are one run.
-                Some(last) if shape.stride[1] == 1 && last.from + last.pixels == from => {
-                    last.pixels += length;
+                Some(last) if shape.stride[1] == 1 && last.from + last.count == from => {
+                    last.count += length;
                 }
-                _ => runs.push(Run { to, from, pixels: length }),
+                _ => runs.push(Run { to, from, count: length }),
             }
             to += length;
         }
@@ -194,30 +188,41 @@ impl<'s> Piece<'s> {
         let s = self.shape;
         let rows = panels.start * PANEL..s.rows.min(panels.end * PANEL);
         let width = panels.len() * PANEL;
-        let mut packed = Buffer::zeroed(DEPTH.min(s.depth()) * WIDE + PANEL);
         // [pixel][row].
         let mut turned = Buffer::dirty(self.pixels * width);
         let mut starts = Buffer::zeroed(width);
         let of_adjoint = matches!(w, Weights::OfAdjoint(..));
-        let mut own = Buffer::zeroed(if of_adjoint { DEPTH.min(s.depth()) * width } else { 0 });
+        let mut own = Buffer::dirty(if of_adjoint { TURNED.max(s.channels) * width } else { 0 });
         if let Some(bias) = bias {
             let bias = &bias[rows.clone()];
             starts.iter_mut().zip(bias).for_each(|(start, bias)| *start = bias + 0.0);
         }
-        for first in (0..s.depth()).step_by(DEPTH) {
-            let depth = self.pack(isa, first, x, &mut packed);
-            let (w, w_depth) = w.part(isa, s, &panels, (first, depth), &mut own);
-            let piece = Turned {
-                w,
-                w_depth,
-                depth,
-                b: &packed,
-                b_step: WIDE,
-                columns: self.pixels,
-                start: &starts,
-                adds: first > 0,
-            };
-            piece.run(isa, &mut turned);
+        // Taps, as many as make a piece, or channels of one tap.
+        let abreast = (TURNED / s.channels).max(1);
+        for tap in (0..s.taps()).step_by(abreast) {
+            let count = abreast.min(s.taps() - tap);
+            for channel in (0..s.channels).step_by(TURNED) {
+                let depth = TURNED.min(s.channels - channel);
+                let at = |n: usize| Tap {
+                    a: channel * s.plane() + s.reach(tap + n),
+                    b: n * s.channels * PANEL,
+                };
+                let first = tap * s.channels + channel;
+                let (w, w_depth) = w.part(isa, s, &panels, (first, count * depth), &mut own);
+                let piece = Turned {
+                    w,
+                    w_depth,
+                    taps: &(0..count).map(at).collect(),
+                    depth,
+                    b: x,
+                    b_step: s.plane(),
+                    b_column: s.stride[1],
+                    runs: &self.runs,
+                    start: &starts,
+                    adds: first > 0,
+                };
+                piece.run(isa, &mut turned);
+            }
         }
         for (column, row) in rows.enumerate() {
             // SAFETY: these rows of these pixels are written by this call alone.
@@ -299,11 +304,11 @@ versioned! {
                 let from = &x[plane + run.from..];
                 let to = &mut line[run.to..];
                 match stride {
-                    1 => copy(from, to, run.pixels),
-                    2 => every_other(from, &mut to[..run.pixels]),
+                    1 => copy(from, to, run.count),
+                    2 => every_other(from, &mut to[..run.count]),
                     _ => {
                         let from = from.iter().step_by(stride);
-                        to[..run.pixels].iter_mut().zip(from).for_each(|(to, x)| *to = *x);
+                        to[..run.count].iter_mut().zip(from).for_each(|(to, x)| *to = *x);
                     }
                 }
             }

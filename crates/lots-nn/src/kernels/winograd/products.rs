@@ -9,7 +9,8 @@ use crate::kernels::simd::Neon;
 #[cfg(target_arch = "x86_64")]
 use crate::kernels::simd::{Avx2, Avx512};
 use crate::kernels::simd::{Isa, Portable, Simd};
-use crate::kernels::turned::{Turned, turn_panels};
+use crate::kernels::tile::{Tap, Taps};
+use crate::kernels::turned::{Run, Turned, turn_panels};
 use crate::scratch::Buffer;
 
 /// `c = W · b`, or `c = Wᵀ · b` where `back`; `W` [rows, channels] lies as panels of sixteen rows, `[rows / 16][channels][16]`.
@@ -317,14 +318,17 @@ impl FewColumns<'_> {
         let padded = outputs.next_multiple_of(PANEL);
         let start = Buffer::zeroed(padded);
         let mut turned = Buffer::dirty(columns * padded);
+        let taps: Taps = std::iter::once(Tap { a: 0, b: 0 }).collect();
         for first in (0..depth).step_by(DEPTH) {
             let piece = Turned {
                 w: &w[first * PANEL..],
                 w_depth,
+                taps: &taps,
                 depth: DEPTH.min(depth - first),
                 b: &b[first * width..],
                 b_step: width,
-                columns,
+                b_column: 1,
+                runs: &[Run { to: 0, from: 0, count: columns }],
                 start: &start,
                 adds: first > 0,
             };
