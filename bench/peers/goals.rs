@@ -13,6 +13,15 @@ pub(crate) fn is_chosen(title: &str) -> bool {
     words.peek().is_none() || words.any(|word| title.contains(&word))
 }
 
+/// What the second thread gained in each round, beside the time that a cache line took from one to the other.
+#[allow(dead_code, reason = "not all benchmarks ask for it")]
+pub(crate) fn print_gains(gains: &[f64], handovers: &[f64]) {
+    println!("  1 to 2 in each round (a cache line from thread to thread, ns):");
+    let rounds = gains.iter().zip(handovers);
+    let rounds: Vec<_> = rounds.map(|(x, s)| format!("{x:.2} ({:.0})", s * 1e9)).collect();
+    println!("    {}", rounds.join(", "));
+}
+
 /// One row. What is not measured is not shown.
 pub(crate) struct Goal<'a> {
     pub(crate) job: &'a str,

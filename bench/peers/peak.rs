@@ -5,6 +5,7 @@
 use lots_nn::{LayerId, Network};
 use std::hint::black_box;
 use std::sync::Barrier;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long one measurement takes: short, so that it can be repeated beside the work while the machine's speed drifts.
@@ -30,6 +31,28 @@ pub(crate) fn peak(threads: usize) -> f64 {
         let running: Vec<_> = (0..threads).map(|_| scope.spawn(one)).collect();
         running.into_iter().map(|thread| thread.join().unwrap()).sum()
     })
+}
+
+/// Seconds that a cache line takes from one thread to another. A virtual machine's processors are moved: now they share a cache,
+/// now they do not.
+pub(crate) fn handover() -> f64 {
+    const TIMES: u32 = 20_000;
+    let word = AtomicU32::new(0);
+    // One writes the odd numbers, the other the even ones, each when it has seen the one before.
+    let count = |first: u32| {
+        for number in (first..2 * TIMES).step_by(2) {
+            while word.load(Ordering::Acquire) != number {
+                std::hint::spin_loop();
+            }
+            word.store(number + 1, Ordering::Release);
+        }
+    };
+    let clock = Instant::now();
+    std::thread::scope(|scope| {
+        scope.spawn(|| count(1));
+        count(0);
+    });
+    clock.elapsed().as_secs_f64() / f64::from(2 * TIMES)
 }
 
 /// The best instruction set that there is, and what multiplies and adds with it and tells how many operations they were.

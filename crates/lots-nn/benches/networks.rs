@@ -197,6 +197,7 @@ fn measure(at: usize, folder: &Path, peer: &mut Peer) -> Goal<'static> {
     alone.install(|| job.run());
     let runs = RUNS.max((TURN / job.run()) as usize);
     let (mut two, mut one, mut rates, mut shares) = (vec![], vec![], vec![], vec![]);
+    let (mut gains, mut handovers) = (vec![], vec![]);
     let mut theirs = LAYOUTS.map(|_| Vec::new());
     for _ in 0..ROUNDS {
         // The first one after the other side's turn is a warm-up, here and there.
@@ -204,8 +205,12 @@ fn measure(at: usize, folder: &Path, peer: &mut Peer) -> Goal<'static> {
         let rate = operations / median(turn.clone());
         rates.push(rate);
         shares.push(rate / peak::peak(THREADS));
+        let turn_of_one: Vec<f64> =
+            (0..=runs).map(|_| alone.install(|| job.run())).skip(1).collect();
+        gains.push(median(turn_of_one.clone()) / median(turn.clone()));
+        handovers.push(peak::handover());
         two.extend(turn);
-        one.extend((0..=runs).map(|_| alone.install(|| job.run())).skip(1));
+        one.extend(turn_of_one);
         for (taken, layout) in theirs.iter_mut().zip(LAYOUTS) {
             let answer = peer.ask(&line(work, layout, runs + 1));
             let seconds = answer["seconds"].as_array().unwrap();
@@ -222,6 +227,7 @@ fn measure(at: usize, folder: &Path, peer: &mut Peer) -> Goal<'static> {
     let more = format!("  {:.0} GFLOP/s, {:.1} % of peak", median(rates) / 1e9, 100.0 * share);
     row("Lots", two, &more);
     row("Lots, one thread", one, "");
+    goals::print_gains(&gains, &handovers);
     let theirs = theirs.map(median);
     for (taken, layout) in theirs.into_iter().zip(LAYOUTS) {
         row(&format!("PyTorch {layout}"), taken, &format!("  {:.2}×", taken / two));
@@ -235,7 +241,7 @@ fn measure(at: usize, folder: &Path, peer: &mut Peer) -> Goal<'static> {
         ratio: theirs.into_iter().fold(f64::INFINITY, f64::min) / two,
         wanted: work.wanted,
         share: Some(share),
-        threads: Some(one / two),
+        threads: Some(median(gains)),
         memory: Some([memory_of(at, path), smallest.into_iter().fold(f64::INFINITY, f64::min)]),
     }
 }

@@ -20,6 +20,9 @@ use std::time::Instant;
 /// Rounds in which each side takes its turn.
 const ROUNDS: usize = 7;
 const THREADS: usize = 2;
+/// Runs of one turn: as many as take this many seconds here, but at least so many; see `networks.rs`.
+const TURN: f64 = 0.5;
+const RUNS: usize = 3;
 /// Runs before any is measured.
 const WARM_UP: usize = 5;
 
@@ -30,8 +33,6 @@ struct Work {
     new: fn() -> Job,
     /// Times as fast as PyTorch.
     wanted: f64,
-    /// Runs of one turn.
-    runs: usize,
     script: &'static str,
     /// What to call PyTorch's ways, and how to ask for them.
     ways: &'static [(&'static str, &'static str)],
@@ -43,7 +44,6 @@ const WORK: [Work; 4] = [
         title: "LeNet forward, 1000 images",
         new: Job::forward,
         wanted: 2.2,
-        runs: 9,
         script: "lenet.py",
         ways: &[("nchw", "forward nchw"), ("channels_last", "forward channels_last")],
     },
@@ -52,7 +52,6 @@ const WORK: [Work; 4] = [
         title: "LeNet there and back, 1000",
         new: Job::vjp,
         wanted: 3.5,
-        runs: 5,
         script: "lenet.py",
         ways: &[("nchw", "vjp nchw"), ("channels_last", "vjp channels_last")],
     },
@@ -61,7 +60,6 @@ const WORK: [Work; 4] = [
         title: "LeNet 36 cotangents, 100 images",
         new: Job::cotangents,
         wanted: 5.0,
-        runs: 3,
         script: "cotangents.py",
         ways: &[
             ("retained, nchw", "run retained nchw"),
@@ -75,7 +73,6 @@ const WORK: [Work; 4] = [
         title: "LeNet training step, 64 images",
         new: Job::train,
         wanted: 3.0,
-        runs: 40,
         script: "lenet.py",
         ways: &[("nchw", "train nchw"), ("channels_last", "train channels_last")],
     },
@@ -115,28 +112,35 @@ fn measure(work: &Work, peer: &mut Peer, arguments: &[&str]) -> Goal<'static> {
         (job.run)();
         alone.install(|| (job.run)());
     }
+    let runs = RUNS.max((TURN / seconds(&mut job)) as usize);
     let (mut two, mut one) = (Vec::new(), Vec::new());
     let (mut rates, mut shares) = (Vec::new(), Vec::new());
+    let (mut gains, mut handovers) = (Vec::new(), Vec::new());
     let mut theirs = vec![Vec::new(); work.ways.len()];
     for _ in 0..ROUNDS {
-        let turn: Vec<f64> = (0..work.runs).map(|_| seconds(&mut job)).collect();
+        let turn: Vec<f64> = (0..runs).map(|_| seconds(&mut job)).collect();
         let rate = job.operations / median(turn.clone());
         rates.push(rate);
         shares.push(rate / peak::peak(THREADS));
+        let turn_of_one: Vec<f64> =
+            (0..runs).map(|_| alone.install(|| seconds(&mut job))).collect();
+        gains.push(median(turn_of_one.clone()) / median(turn.clone()));
+        handovers.push(peak::handover());
         two.extend(turn);
-        one.extend((0..work.runs).map(|_| alone.install(|| seconds(&mut job))));
+        one.extend(turn_of_one);
         for (taken, (_, line)) in theirs.iter_mut().zip(work.ways) {
-            let answer = peer.ask(&format!("{line} {}", work.runs));
+            let answer = peer.ask(&format!("{line} {}", runs));
             taken.extend(answer["seconds"].as_array().unwrap().iter().map(|s| s.as_f64().unwrap()));
         }
     }
     let (two, one, share) = (median(two), median(one), median(shares));
-    println!("\n{}", work.title);
+    println!("\n{}, {runs} runs a turn", work.title);
     let row =
         |who: &str, taken: f64, more: &str| println!("  {who:<32} {:>8.2} ms{more}", taken * 1e3);
     let more = format!("  {:.0} GFLOP/s, {:.1} % of peak", median(rates) / 1e9, 100.0 * share);
     row("Lots", two, &more);
     row("Lots, one thread", one, "");
+    goals::print_gains(&gains, &handovers);
     let theirs: Vec<f64> = theirs.into_iter().map(median).collect();
     for (&taken, (way, _)) in theirs.iter().zip(work.ways) {
         row(&format!("PyTorch {way}"), taken, &format!("  {:.2}×", taken / two));
@@ -151,7 +155,7 @@ fn measure(work: &Work, peer: &mut Peer, arguments: &[&str]) -> Goal<'static> {
         ratio: theirs.iter().copied().fold(f64::INFINITY, f64::min) / two,
         wanted: work.wanted,
         share: Some(share),
-        threads: Some(one / two),
+        threads: Some(median(gains)),
         memory: Some([memory_of(work.name), smallest.fold(f64::INFINITY, f64::min)]),
     }
 }
